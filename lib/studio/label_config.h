@@ -1,0 +1,78 @@
+/*
+ * label_config.h - Label Studio's labeling configuration (XML), parsed.
+ *
+ * protocol.md 5: a control is an element with `name` and `toName`, an object one
+ * with `name` and `value` (or `valueList`).  Labels are the Choice and Label
+ * elements anywhere below a control, each under its alias if it has a non-empty
+ * one, else its value, in document order, every one once.
+ *
+ * Anything with a document type is refused before its content is looked at; no
+ * entity, file or network address is ever opened.  Limits: 1 MB, 100 levels,
+ * 10,000 labels a config, 1 KB a label, 1,000 controls.
+ */
+#ifndef STUDIO_LABEL_CONFIG_H
+#define STUDIO_LABEL_CONFIG_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/span.h"
+
+#include <stdbool.h>
+
+#define LABEL_CONFIG_BYTES_MAX ((size_t)1 << 20)
+#define LABEL_CONFIG_DEPTH_MAX 100
+#define LABEL_CONFIG_LABELS_MAX 10000
+#define LABEL_CONFIG_LABEL_MAX 1024
+#define LABEL_CONFIG_CONTROLS_MAX 1000
+
+struct label_attr {
+	const char *name, *value;
+};
+
+struct label {
+	const char              *name;      /* alias or value: what results carry */
+	const struct label_attr *attrs;     /* all attributes of the element */
+	size_t                   n_attrs;
+};
+
+struct object_tag {
+	const char *name;
+	const char *type;          /* "Text", "HyperText", … */
+	const char *value;         /* without leading '$': the key in a task's data; NULL for valueList alone */
+	const char *value_type;    /* valueType, NULL: none */
+};
+
+struct control_tag {
+	const char               *name;
+	const char               *type;         /* "Choices", "Labels", … */
+	const char               *choice;       /* attribute `choice`: "single" when absent */
+	const char *const        *to_name;      /* toName, split at commas */
+	size_t                    n_to_name;
+	const struct object_tag *const *inputs; /* the objects it names that exist */
+	size_t                    n_inputs;
+	const struct label       *labels;
+	size_t                    n_labels;
+};
+
+/* Immutable; everything in it lives as long as it does. */
+struct label_config {
+	const struct control_tag *controls;     /* in document order */
+	size_t                    n_controls;
+	const struct control_tag *choices;      /* the first Choices over a Text; NULL: none */
+	const struct object_tag  *text;         /* and the first Text among its inputs */
+	const char               *reason;       /* why choices is NULL, one sentence; else NULL */
+	unsigned char             hash[32];     /* SHA-256 of the XML */
+};
+
+/* -1: ERR_SHAPE when it is not XML, has a document type or exceeds a limit. */
+int  label_config_parse(struct label_config **config, struct span xml, struct err *e);
+void label_config_free(struct label_config *config);      /* NULL allowed */
+
+/* The form that models get (interface.md "The parsed label config"):
+ * {"ner": {"type", "to_name", "inputs", "labels", "labels_attrs"}}.  Appends. */
+void label_config_put_json(const struct label_config *config, struct buf *b);
+
+/* Position of a label among a control's, or -1. */
+int  control_label(const struct control_tag *control, struct span name);
+
+#endif
