@@ -35,11 +35,52 @@ enum json_type {
  * ERR_SYNTAX ("not JSON: … at byte 17") otherwise.  Cost: one pass. */
 int json_check(struct span text, struct span *value, struct err *e);
 
-/* The length of the first JSON value at the start of text (after white space)
- * for streams: > 0 complete (bytes including the white space before it), 0 more
- * bytes are needed, -1 not JSON.  Only brackets and strings are followed:
- * json_check() the value before reading it. */
+/* The length of the first JSON value at the start of text: > 0 complete (bytes
+ * including the white space before it), 0 more bytes are needed (a number ends
+ * only with a byte behind it), -1 not JSON.  Only brackets and strings are
+ * followed: json_check() the value before reading it.  Each call begins anew;
+ * for a value that comes in many chunks keep a struct json_scan. */
 int64_t json_complete(struct span text);
+
+/* The same, going on from chunk to chunk.  Begin at the first byte of a value;
+ * json_scan() gives how many bytes belong to it, all while !s->done. */
+struct json_scan {
+	size_t depth;                   /* open brackets */
+	bool   string, escape, scalar;  /* inside of a string, behind its backslash; of a number or word */
+	bool   done;                    /* the value is complete */
+};
+void   json_scan_init(struct json_scan *s);
+size_t json_scan(struct json_scan *s, struct span bytes);
+
+/*
+ * The elements of an array that comes in chunks of any size, such as an export of
+ * 100,000 tasks, one at a time: each is checked (json_check) and handed to each(),
+ * borrowed until that returns.  Strict about what stands around them.
+ *
+ *	json_splitter_init(&s, 64 << 20, on_task, &import);
+ *	while ((n = read(…)) > 0)
+ *		if (json_splitter_feed(&s, (struct span){ chunk, n }, e) < 0) …
+ *	rc = json_splitter_end(&s, e);
+ *	json_splitter_clear(&s);
+ *
+ * -1: ERR_SYNTAX; ERR_TOO_LARGE for an element of more than element_max bytes;
+ * ERR_MEMORY; or what each() set.  After a failure only clear() may follow.
+ * Memory: one element at most, none where it lies in a single chunk.
+ */
+struct json_splitter {
+	int  (*each)(void *arg, struct span element, struct err *e);
+	void  *arg;
+	struct json_scan scan;     /* of the element at hand */
+	struct buf       element;  /* its bytes of earlier chunks */
+	size_t           count;    /* elements handed out */
+	size_t           seen;     /* bytes fed */
+	int              state;
+};
+void json_splitter_init(struct json_splitter *s, size_t element_max,
+                        int (*each)(void *arg, struct span element, struct err *e), void *arg);
+int  json_splitter_feed(struct json_splitter *s, struct span bytes, struct err *e);
+int  json_splitter_end(const struct json_splitter *s, struct err *e);     /* -1: it was cut off */
+void json_splitter_clear(struct json_splitter *s);
 
 enum json_type json_type(struct span value);
 

@@ -9,6 +9,8 @@
 
 static const char    *log_program = "prelabel";
 static enum log_level log_least = LOG_INFO;
+static int            tee_fd = -1;
+static enum log_level tee_least;
 
 static _Thread_local char request[40];
 
@@ -20,6 +22,12 @@ void log_open(const char *program, enum log_level least)
 {
 	log_program = program;
 	log_least = least;
+}
+
+void log_tee(int fd, enum log_level least)
+{
+	tee_fd = fd;
+	tee_least = least;
 }
 
 void log_request(const char *request_id)
@@ -54,7 +62,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	size_t  len;
 	int     n;
 
-	if (level < log_least)
+	if (level < log_least && (tee_fd < 0 || level < tee_least))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof message, fmt, ap);
@@ -65,6 +73,9 @@ void log_line(enum log_level level, const char *fmt, ...)
 		return;
 	len = escape(out, (size_t)n, message);
 	out[len++] = '\n';
-	if (write(STDERR_FILENO, out, len) < 0)
-		return;         /* nobody left to tell */
+	/* A line that can't be written has nobody left to be told to. */
+	if (level >= log_least && write(STDERR_FILENO, out, len) < 0)
+		return;
+	if (tee_fd >= 0 && level >= tee_least && write(tee_fd, out, len) < 0)
+		return;
 }

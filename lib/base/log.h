@@ -17,6 +17,10 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG__MAX };
 /* Once, before threads start.  program is borrowed for good. */
 void log_open(const char *program, enum log_level least);
 
+/* From now on every line that is at least `least` goes to this descriptor as well,
+ * whatever goes to standard error; -1: no longer. */
+void log_tee(int fd, enum log_level least);
+
 /* The request a thread is at, shown in its lines; "" or NULL for none.  Copied. */
 void log_request(const char *request_id);
 
