@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/span.h"
 #include "studio/label_config.h"
+#include "studio/prediction.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -58,26 +59,8 @@ struct fit_settings {
 	void              *arg;
 };
 
-/* What a kind answers for one task.  All of it lives in the scratch arena or in
- * the model. */
-struct region {
-	const struct control_tag *control;
-	const char               *to_name;
-	const char *const        *choices;      /* type "choices" */
-	size_t                    n_choices;
-	double                    score;        /* 0 to 1 */
-};
-struct prediction {
-	double               score;             /* 0 to 1; Label Studio sorts tasks by it */
-	const struct region *regions;
-	size_t               n_regions;
-	/* For evaluation and the command line, where the kind chooses among labels:
-	 * one probability for each label of the control, in its order; 0 for a label
-	 * that the model was not trained on (trained[i] false). */
-	const double        *proba;
-	const bool          *trained;
-	size_t               n_proba;
-};
+/* What a kind answers for one task is a struct prediction (studio/prediction.h);
+ * all of it lives in the scratch arena or in the model. */
 
 /* Named parts of a saved model.  Each is stored, read and checked by itself. */
 #define MODEL_PARTS_MAX 16

@@ -1,0 +1,820 @@
+/*
+ * logreg.c - truncated Newton in the primal, on merged columns.
+ *
+ * Own columns (columns.h) touch one row each, so their part of the Newton system
+ * is solved for in closed form and conjugate gradients run on the rest.  With x0
+ * the row's own value, A = diag(p) - p p^T and c = C x0^2, eliminating the row's
+ * own weights turns its Hessian C A into C A (I + c A)^-1, which is again of the
+ * form diagonal minus rank one:
+ *
+ *   M = C (diag(m) - m m^T / sum(m)),          m_k = p_k / (1 + c p_k)
+ *
+ *   (I + c A)^-1 u = u / (1 + c p) + c m (m . u) / sum(m)
+ *
+ * so a product with the reduced Hessian costs what one with the full one would
+ * without these columns.  For K = 2, h = C p (1 - p): M = h / (1 + x0^2 h).
+ *
+ * Dense arrays are [row or group][ld], ld = 1 for K = 2, else K rounded up to a
+ * multiple of LANES; the surplus is 0 throughout.  Sums run in lanes, then over
+ * chunks of rows or groups that are cut by the data alone: the same bits for any
+ * number of threads.
+ */
+#include "learn/logreg.h"
+
+#include "base/clock.h"
+#include "learn/team.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GRAD_STOP 1e-6
+#define STEPS_MAX 100
+#define CG_MAX 5000
+#define CHUNKS_MAX 256
+#define PRECONDITION_FROM 10           /* classes; below, it costs more passes than it saves */
+#define PROGRESS_S 0.1
+
+#define LANES 4
+typedef double lanes __attribute__((vector_size(LANES * sizeof(double)), aligned(8), may_alias));
+
+struct chunk {
+	uint32_t from, to;
+};
+
+/* What a chunk adds to sums. */
+struct sums {
+	double a, b, c, d;
+};
+
+struct fit {
+	const struct columns *x;
+	const uint32_t       *y;
+	size_t                n, d, k, ld;
+	double                c;
+	struct team          *team;
+
+	struct chunk rows[CHUNKS_MAX], cols[CHUNKS_MAX];
+	size_t       n_rows, n_cols;           /* chunks */
+	struct sums  part[CHUNKS_MAX];
+	double      *part_b;                   /* [CHUNKS_MAX][ld] column sums */
+
+	double *w, *own, *b;                   /* [d][ld], [n][ld], [ld] the solution */
+	double *z, *p, *m, *mu;                /* [n][ld] logits, probabilities, m; [n] sum(m) */
+	double *u;                             /* [n][ld] what X^T is multiplied with */
+	double *zs, *owns;                     /* [n][ld] the step in z and in own */
+	double *r, *q, *dir, *s;               /* [d][ld] residual, Hessian times dir, direction, solution */
+	double *diag;                          /* [d][ld] inverse diagonal, or NULL */
+	double *rb, *qb, *dirb, *sb, *diagb;   /* [ld] the same of b */
+
+	double alpha, beta, t;                 /* of the loop that runs */
+	unsigned passes;
+
+	bool  (*progress)(void *arg, double done);
+	void   *arg;
+	double  next_progress, done;
+};
+
+/* -- kernels --------------------------------------------------------------------- */
+
+/* t [ld] += sum over k of x[k] * v[at[k]][ld] */
+static inline void gather(double *t, size_t ld, const uint32_t *at, const double *x, size_t n, const double *v)
+{
+	size_t c = 0;
+
+	if (ld == 1) {
+		/* Two sums: the additions of one would wait for each other. */
+		double even = 0.0, odd = 0.0;
+		size_t i = 0;
+
+		for (; i + 1 < n; i += 2) {
+			even += x[i] * v[at[i]];
+			odd += x[i + 1] * v[at[i + 1]];
+		}
+		if (i < n)
+			even += x[i] * v[at[i]];
+		*t += even + odd;
+		return;
+	}
+	for (; c + 4 * LANES <= ld; c += 4 * LANES) {
+		lanes *to = (lanes *)(t + c), a0 = to[0], a1 = to[1], a2 = to[2], a3 = to[3];
+
+		for (size_t i = 0; i < n; i++) {
+			const lanes *row = (const lanes *)(v + (size_t)at[i] * ld + c);
+
+			a0 += x[i] * row[0];
+			a1 += x[i] * row[1];
+			a2 += x[i] * row[2];
+			a3 += x[i] * row[3];
+		}
+		to[0] = a0;
+		to[1] = a1;
+		to[2] = a2;
+		to[3] = a3;
+	}
+	for (; c < ld; c += LANES) {
+		lanes *to = (lanes *)(t + c), a0 = to[0];
+
+		for (size_t i = 0; i < n; i++)
+			a0 += x[i] * *(const lanes *)(v + (size_t)at[i] * ld + c);
+		to[0] = a0;
+	}
+}
+
+/* The sum of n products, n a multiple of LANES or 1. */
+static inline double dot(const double *a, const double *b, size_t n)
+{
+	lanes sum = { 0.0 };
+
+	if (n == 1)
+		return a[0] * b[0];
+	for (size_t i = 0; i < n; i += LANES)
+		sum += *(const lanes *)(a + i) * *(const lanes *)(b + i);
+	return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/* to += f * v */
+static inline void add_times(double *to, double f, const double *v, size_t n)
+{
+	if (n == 1) {
+		to[0] += f * v[0];
+		return;
+	}
+	for (size_t i = 0; i < n; i += LANES)
+		*(lanes *)(to + i) += f * *(const lanes *)(v + i);
+}
+
+void logreg_proba(const double *z, size_t n_classes, double *p)
+{
+	double top, sum = 0.0;
+
+	if (n_classes == 2) {
+		double e = exp(-fabs(z[0])), q = e / (1.0 + e);
+
+		p[1] = z[0] >= 0.0 ? 1.0 / (1.0 + e) : q;
+		p[0] = z[0] >= 0.0 ? q : 1.0 / (1.0 + e);
+		return;
+	}
+	top = z[0];
+	for (size_t k = 1; k < n_classes; k++)
+		top = z[k] > top ? z[k] : top;
+	for (size_t k = 0; k < n_classes; k++)
+		sum += p[k] = exp(z[k] - top);
+	for (size_t k = 0; k < n_classes; k++)
+		p[k] /= sum;
+}
+
+/* -- loops over chunks ------------------------------------------------------------- */
+
+static void run_rows(struct fit *f, void (*work)(void *, size_t))
+{
+	team_run(f->team, work, f, f->n_rows);
+}
+
+static void run_cols(struct fit *f, void (*work)(void *, size_t))
+{
+	team_run(f->team, work, f, f->n_cols);
+}
+
+static struct sums total(const struct fit *f, size_t n_chunks)
+{
+	struct sums t = { 0 };
+
+	for (size_t i = 0; i < n_chunks; i++) {
+		t.a += f->part[i].a;
+		t.b += f->part[i].b;
+		t.c += f->part[i].c;
+		t.d += f->part[i].d;
+	}
+	return t;
+}
+
+/* Column sums of u into to [ld]. */
+static void total_u(const struct fit *f, double *to)
+{
+	memset(to, 0, f->ld * sizeof *to);
+	for (size_t i = 0; i < f->n_rows; i++)
+		add_times(to, 1.0, f->part_b + i * f->ld, f->ld);
+}
+
+/* For K >= 3, adding one number to every b changes nothing; rounding along that
+ * direction would feed the iterations noise.  So the mean is taken off. */
+static void centre(const struct fit *f, double *b)
+{
+	double mean = 0.0;
+
+	if (f->k == 1)
+		return;
+	for (size_t k = 0; k < f->k; k++)
+		mean += b[k];
+	mean /= (double)f->k;
+	for (size_t k = 0; k < f->k; k++)
+		b[k] -= mean;
+}
+
+static void total_b(const struct fit *f, double *to)
+{
+	total_u(f, to);
+	centre(f, to);
+}
+
+/* Probabilities at z + t * zs; .a gets the loss. */
+static void proba_rows(void *arg, size_t chunk)
+{
+	struct fit *f = arg;
+	double      loss = 0.0;
+
+	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
+		const double *z = f->z + i * f->ld, *zs = f->zs + i * f->ld;
+		double       *p = f->p + i * f->ld;
+		double        top, sum = 0.0, gold;
+
+		if (f->k == 1) {
+			double at = z[0] + f->t * zs[0], e = exp(-fabs(at));
+
+			p[0] = at >= 0.0 ? 1.0 / (1.0 + e) : e / (1.0 + e);
+			/* log(1 + exp(-s z)) */
+			loss += log1p(e) + ((f->y[i] == 1) == (at >= 0.0) ? 0.0 : fabs(at));
+			continue;
+		}
+		for (size_t k = 0; k < f->k; k++)
+			p[k] = z[k] + f->t * zs[k];
+		top = p[0];
+		for (size_t k = 1; k < f->k; k++)
+			top = p[k] > top ? p[k] : top;
+		gold = p[f->y[i]] - top;
+		for (size_t k = 0; k < f->k; k++)
+			sum += p[k] = exp(p[k] - top);
+		loss += log(sum) - gold;
+		for (size_t k = 0; k < f->k; k++)
+			p[k] /= sum;
+	}
+	f->part[chunk].a = f->c * loss;
+}
+
+/* u = C (p - y), m and mu; .a gets the square of the own part of the gradient. */
+static void gradient_rows(void *arg, size_t chunk)
+{
+	struct fit *f = arg;
+	double     *sum_b = f->part_b + chunk * f->ld, square = 0.0;
+
+	memset(sum_b, 0, f->ld * sizeof *sum_b);
+	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
+		const double *p = f->p + i * f->ld, *own = f->own + i * f->ld;
+		double       *u = f->u + i * f->ld, *m = f->m + i * f->ld;
+		double        x0 = f->x->own_x[i], c = f->c * x0 * x0, mu = 0.0;
+
+		if (f->k == 1) {
+			double h = f->c * p[0] * (1.0 - p[0]);
+
+			u[0] = f->c * (p[0] - (f->y[i] == 1));
+			m[0] = h / (1.0 + x0 * x0 * h);
+		} else {
+			for (size_t k = 0; k < f->k; k++) {
+				u[k] = f->c * p[k];
+				m[k] = p[k] / (1.0 + c * p[k]);
+				mu += m[k];
+			}
+			u[f->y[i]] -= f->c;
+			f->mu[i] = mu;
+		}
+		add_times(sum_b, 1.0, u, f->ld);
+		if (x0 > 0.0) {
+			for (size_t k = 0; k < f->k; k++) {
+				double g = x0 * u[k] + own[k];
+
+				square += g * g;
+			}
+		}
+	}
+	f->part[chunk].a = square;
+}
+
+/* r = X^T u + w; .a gets its square */
+static void gradient_cols(void *arg, size_t chunk)
+{
+	struct fit           *f = arg;
+	const struct columns *x = f->x;
+	double                square = 0.0;
+
+	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
+		double *r = f->r + g * f->ld;
+
+		memcpy(r, f->w + g * f->ld, f->ld * sizeof *r);
+		gather(r, f->ld, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
+		       x->col_at[g + 1] - x->col_at[g], f->u);
+		square += dot(r, r, f->ld);
+	}
+	f->part[chunk].a = square;
+}
+
+/* u -= x0 M (x0 u + own): what remains of the gradient with own eliminated. */
+static void reduce_rows(void *arg, size_t chunk)
+{
+	struct fit *f = arg;
+	double     *sum_b = f->part_b + chunk * f->ld;
+
+	memset(sum_b, 0, f->ld * sizeof *sum_b);
+	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
+		const double *own = f->own + i * f->ld, *m = f->m + i * f->ld;
+		double       *u = f->u + i * f->ld, x0 = f->x->own_x[i];
+
+		if (x0 > 0.0 && f->k == 1) {
+			u[0] -= x0 * m[0] * (x0 * u[0] + own[0]);
+		} else if (x0 > 0.0) {
+			double mean = 0.0;
+
+			for (size_t k = 0; k < f->k; k++)
+				mean += m[k] * (x0 * u[k] + own[k]);
+			mean /= f->mu[i];
+			for (size_t k = 0; k < f->k; k++)
+				u[k] -= x0 * f->c * m[k] * (x0 * u[k] + own[k] - mean);
+		}
+		add_times(sum_b, 1.0, u, f->ld);
+	}
+}
+
+/* zs = the diagonal of M: the preconditioner's row part (zs is free then). */
+static void diagonal_rows(void *arg, size_t chunk)
+{
+	struct fit *f = arg;
+	double     *sum_b = f->part_b + chunk * f->ld;
+
+	memset(sum_b, 0, f->ld * sizeof *sum_b);
+	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
+		const double *m = f->m + i * f->ld;
+		double       *to = f->zs + i * f->ld;
+
+		for (size_t k = 0; k < f->k; k++)
+			to[k] = f->c * m[k] * (1.0 - m[k] / f->mu[i]);
+		add_times(sum_b, 1.0, to, f->ld);
+	}
+}
+
+/* diag = 1 / (1 + sum of x^2 zs) */
+static void diagonal_cols(void *arg, size_t chunk)
+{
+	struct fit           *f = arg;
+	const struct columns *x = f->x;
+
+	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
+		double *to = f->diag + g * f->ld;
+
+		for (size_t k = 0; k < f->ld; k++)
+			to[k] = 1.0;
+		for (size_t i = x->col_at[g]; i < x->col_at[g + 1]; i++)
+			add_times(to, x->col_x[i] * x->col_x[i], f->zs + x->col_row[i] * f->ld, f->ld);
+		for (size_t k = 0; k < f->ld; k++)
+			to[k] = 1.0 / to[k];
+	}
+}
+
+/* t = X v + vb for one row */
+static inline void row_times(const struct fit *f, size_t i, const double *v, const double *vb, double *t)
+{
+	const struct columns *x = f->x;
+
+	memcpy(t, vb, f->ld * sizeof *t);
+	gather(t, f->ld, x->row_col + x->row_at[i], x->row_x + x->row_at[i], x->row_at[i + 1] - x->row_at[i], v);
+}
+
+/* u = M (X dir + dirb) */
+static void hessian_rows(void *arg, size_t chunk)
+{
+	struct fit *f = arg;
+	double     *sum_b = f->part_b + chunk * f->ld;
+
+	memset(sum_b, 0, f->ld * sizeof *sum_b);
+	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
+		const double *m = f->m + i * f->ld;
+		double       *u = f->u + i * f->ld;
+
+		row_times(f, i, f->dir, f->dirb, u);
+		if (f->k == 1) {
+			u[0] *= m[0];
+		} else {
+			double mean = dot(m, u, f->ld) / f->mu[i];
+
+			for (size_t k = 0; k < f->ld; k += LANES) {
+				lanes *to = (lanes *)(u + k);
+
+				*to = f->c * *(const lanes *)(m + k) * (*to - mean);
+			}
+		}
+		add_times(sum_b, 1.0, u, f->ld);
+	}
+}
+
+/* q = X^T u + dir; .a gets dir . q */
+static void hessian_cols(void *arg, size_t chunk)
+{
+	struct fit           *f = arg;
+	const struct columns *x = f->x;
+	double                product = 0.0;
+
+	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
+		double *q = f->q + g * f->ld;
+
+		memcpy(q, f->dir + g * f->ld, f->ld * sizeof *q);
+		gather(q, f->ld, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
+		       x->col_at[g + 1] - x->col_at[g], f->u);
+		product += dot(q, f->dir + g * f->ld, f->ld);
+	}
+	f->part[chunk].a = product;
+}
+
+/* Elements of a chunk of groups, as one run; a multiple of LANES but for ld 1. */
+static inline size_t run_of(const struct fit *f, size_t chunk, size_t *from)
+{
+	*from = f->cols[chunk].from * f->ld;
+	return (f->cols[chunk].to - f->cols[chunk].from) * f->ld;
+}
+
+/* s += alpha dir, r -= alpha q; .a gets r . r, .b r . diag r */
+static void advance_cols(void *arg, size_t chunk)
+{
+	struct fit *f = arg;
+	size_t      from, n = run_of(f, chunk, &from), i = 0;
+	double     *s = f->s + from, *r = f->r + from;
+	const double *dir = f->dir + from, *q = f->q + from, *diag = f->diag == NULL ? NULL : f->diag + from;
+	lanes       rr = { 0.0 }, rz = { 0.0 };
+	double      tail = 0.0;
+
+	for (; i + LANES <= n; i += LANES) {
+		lanes *rl = (lanes *)(r + i);
+
+		*(lanes *)(s + i) += f->alpha * *(const lanes *)(dir + i);
+		*rl -= f->alpha * *(const lanes *)(q + i);
+		rr += *rl * *rl;
+		if (diag != NULL)
+			rz += *rl * *rl * *(const lanes *)(diag + i);
+	}
+	for (; i < n; i++) {
+		s[i] += f->alpha * dir[i];
+		r[i] -= f->alpha * q[i];
+		tail += r[i] * r[i];
+	}
+	f->part[chunk].a = (rr[0] + rr[1]) + (rr[2] + rr[3]) + tail;
+	f->part[chunk].b = diag == NULL ? f->part[chunk].a : (rz[0] + rz[1]) + (rz[2] + rz[3]);
+}
+
+/* dir = diag r + beta dir */
+static void turn_cols(void *arg, size_t chunk)
+{
+	struct fit   *f = arg;
+	size_t        from, n = run_of(f, chunk, &from), i = 0;
+	double       *dir = f->dir + from;
+	const double *r = f->r + from, *diag = f->diag == NULL ? NULL : f->diag + from;
+
+	for (; diag != NULL && i + LANES <= n; i += LANES)
+		*(lanes *)(dir + i) = *(const lanes *)(r + i) * *(const lanes *)(diag + i) + f->beta * *(lanes *)(dir + i);
+	for (; i + LANES <= n; i += LANES)
+		*(lanes *)(dir + i) = *(const lanes *)(r + i) + f->beta * *(lanes *)(dir + i);
+	for (; i < n; i++)
+		dir[i] = r[i] + f->beta * dir[i];
+}
+
+/* zs = X s + sb + x0 owns, with owns = -(I + c A)^-1 (x0 C (p - y) + own + x0 C A (X s + sb)).
+ * .a gets the gradient times zs, .b own . owns, .c owns . owns, .d own . own */
+static void step_rows(void *arg, size_t chunk)
+{
+	struct fit *f = arg;
+	struct sums sum = { 0 };
+
+	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
+		const double *p = f->p + i * f->ld, *m = f->m + i * f->ld, *own = f->own + i * f->ld;
+		double       *zs = f->zs + i * f->ld, *owns = f->owns + i * f->ld;
+		double        x0 = f->x->own_x[i], c = f->c * x0 * x0, mean = 0.0, mv = 0.0;
+
+		row_times(f, i, f->s, f->sb, zs);
+		if (f->k == 1) {
+			double h = f->c * p[0] * (1.0 - p[0]), g = f->c * (p[0] - (f->y[i] == 1));
+
+			owns[0] = x0 > 0.0 ? -(x0 * g + own[0] + x0 * h * zs[0]) / (1.0 + x0 * x0 * h) : 0.0;
+			zs[0] += x0 * owns[0];
+			sum.a += g * zs[0];
+		} else {
+			if (x0 > 0.0) {
+				for (size_t k = 0; k < f->k; k++)
+					mean += p[k] * zs[k];
+				for (size_t k = 0; k < f->k; k++) {
+					owns[k] = x0 * f->c * (p[k] * (1.0 + zs[k] - mean) - (f->y[i] == k)) + own[k];
+					mv += m[k] * owns[k];
+				}
+				mv *= c / f->mu[i];
+				for (size_t k = 0; k < f->k; k++) {
+					owns[k] = -(owns[k] / (1.0 + c * p[k]) + m[k] * mv);
+					zs[k] += x0 * owns[k];
+				}
+			}
+			for (size_t k = 0; k < f->k; k++)
+				sum.a += f->c * (p[k] - (f->y[i] == k)) * zs[k];
+		}
+		sum.b += dot(own, owns, f->ld);
+		sum.c += dot(owns, owns, f->ld);
+		sum.d += dot(own, own, f->ld);
+	}
+	f->part[chunk] = sum;
+}
+
+/* .a gets w . s, .b s . s, .c w . w */
+static void step_cols(void *arg, size_t chunk)
+{
+	struct fit *f = arg;
+	struct sums sum = { 0 };
+
+	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
+		sum.a += dot(f->w + g * f->ld, f->s + g * f->ld, f->ld);
+		sum.b += dot(f->s + g * f->ld, f->s + g * f->ld, f->ld);
+		sum.c += dot(f->w + g * f->ld, f->w + g * f->ld, f->ld);
+	}
+	f->part[chunk] = sum;
+}
+
+static void accept_rows(void *arg, size_t chunk)
+{
+	struct fit *f = arg;
+
+	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
+		add_times(f->z + i * f->ld, f->t, f->zs + i * f->ld, f->ld);
+		add_times(f->own + i * f->ld, f->t, f->owns + i * f->ld, f->ld);
+	}
+}
+
+static void accept_cols(void *arg, size_t chunk)
+{
+	struct fit *f = arg;
+
+	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++)
+		add_times(f->w + g * f->ld, f->t, f->s + g * f->ld, f->ld);
+}
+
+/* -- the method ---------------------------------------------------------------------- */
+
+static int tell(struct fit *f, struct err *e)
+{
+	double now;
+
+	if (f->progress == NULL)
+		return 0;
+	now = clock_monotonic();
+	if (now < f->next_progress)
+		return 0;
+	f->next_progress = now + PROGRESS_S;
+	return f->progress(f->arg, f->done) ? 0 : err_set(e, ERR_STOPPED, "training was told to stop");
+}
+
+/* |grad F|.  Leaves u, m, mu for the step. */
+static double gradient(struct fit *f)
+{
+	double square;
+
+	run_rows(f, gradient_rows);
+	square = total(f, f->n_rows).a;
+	total_b(f, f->qb);
+	run_cols(f, gradient_cols);
+	f->passes++;
+	return sqrt(square + total(f, f->n_cols).a + dot(f->qb, f->qb, f->ld));
+}
+
+/* Solves the reduced Newton system for s, sb to a residual of `target`. */
+static int solve(struct fit *f, double target, struct err *e)
+{
+	double rz = 0.0;
+
+	run_rows(f, reduce_rows);
+	total_b(f, f->rb);
+	run_cols(f, gradient_cols);
+	f->passes++;
+	if (f->diag != NULL) {
+		run_rows(f, diagonal_rows);
+		total_u(f, f->diagb);
+		for (size_t k = 0; k < f->k; k++)
+			f->diagb[k] = 1.0 / f->diagb[k];
+		run_cols(f, diagonal_cols);
+		f->passes++;
+	}
+
+	/* r = -gradient, s = 0: one turn with alpha -2 would do, but plainly: */
+	for (size_t i = 0; i < f->d * f->ld; i++)
+		f->r[i] = -f->r[i];
+	for (size_t k = 0; k < f->ld; k++)
+		f->rb[k] = -f->rb[k];
+	memset(f->s, 0, f->d * f->ld * sizeof *f->s);
+	memset(f->sb, 0, f->ld * sizeof *f->sb);
+	memset(f->dir, 0, f->d * f->ld * sizeof *f->dir);
+	memset(f->dirb, 0, f->ld * sizeof *f->dirb);
+	for (int it = 0; it < CG_MAX; it++) {
+		struct sums sum;
+		double      old = rz, rr;
+
+		/* s and r advance by alpha, which is 0 the first time. */
+		f->alpha = it == 0 ? 0.0 : f->alpha;
+		run_cols(f, advance_cols);
+		sum = total(f, f->n_cols);
+		add_times(f->sb, f->alpha, f->dirb, f->ld);
+		if (it > 0)
+			add_times(f->rb, -f->alpha, f->qb, f->ld);
+		rr = sum.a + dot(f->rb, f->rb, f->ld);
+		rz = sum.b;
+		for (size_t k = 0; k < f->k; k++)
+			rz += f->rb[k] * f->rb[k] * (f->diag == NULL ? 1.0 : f->diagb[k]);
+		if (sqrt(rr) <= target)
+			break;
+		if (tell(f, e) < 0)
+			return -1;
+
+		f->beta = it == 0 ? 0.0 : rz / old;
+		run_cols(f, turn_cols);
+		for (size_t k = 0; k < f->k; k++)
+			f->dirb[k] = f->rb[k] * (f->diag == NULL ? 1.0 : f->diagb[k]) + f->beta * f->dirb[k];
+
+		run_rows(f, hessian_rows);
+		total_b(f, f->qb);
+		run_cols(f, hessian_cols);
+		f->passes += 2;
+		f->alpha = rz / (total(f, f->n_cols).a + dot(f->dirb, f->qb, f->ld));
+	}
+	centre(f, f->sb);                    /* the preconditioner moves it */
+	return 0;
+}
+
+static int minimise(struct fit *f, struct logreg *m, struct err *e)
+{
+	double stop = fmax(GRAD_STOP, 1e-13 * f->c * (double)f->n);
+	double loss, first = 0.0, grad, penalty = 0.0;
+
+	run_rows(f, proba_rows);
+	loss = total(f, f->n_rows).a;
+	for (m->steps = 0;; m->steps++) {
+		struct sums row, col;
+		double      slope, next = 0.0;
+
+		grad = gradient(f);
+		if (m->steps == 0)
+			first = grad;
+		if (grad <= stop || m->steps == STEPS_MAX)
+			break;
+		f->done = fmin(0.99, log(first / grad) / log(first / stop));
+		if (tell(f, e) < 0 || solve(f, fmax(fmin(0.1, sqrt(grad / first)) * grad, 0.3 * stop), e) < 0)
+			return -1;
+
+		run_rows(f, step_rows);
+		f->passes++;
+		row = total(f, f->n_rows);
+		run_cols(f, step_cols);
+		col = total(f, f->n_cols);
+		slope = row.a + row.b + col.a;
+		penalty = (row.d + col.c) / 2;
+		for (f->t = 1.0;; f->t /= 2) {
+			double p = penalty + f->t * (row.b + col.a) + f->t * f->t / 2 * (row.c + col.b);
+
+			run_rows(f, proba_rows);
+			next = total(f, f->n_rows).a;
+			/* Near the end F can't tell steps apart, and the full step is safe. */
+			if (grad <= 1e-5 * first || f->t < 1e-8 ||
+			    next + p <= loss + penalty + 1e-4 * f->t * slope + 1e-11 * fabs(loss + penalty)) {
+				penalty = p;
+				break;
+			}
+		}
+		loss = next;
+		run_rows(f, accept_rows);
+		run_cols(f, accept_cols);
+		add_times(f->b, f->t, f->sb, f->ld);
+	}
+	m->grad = grad;
+	m->objective = loss + penalty;
+	m->passes = f->passes;
+	return 0;
+}
+
+/* -- set-up -------------------------------------------------------------------------- */
+
+/* Chunks of about equal work, by the data alone. */
+static size_t cut(struct chunk *chunks, const uint32_t *at, size_t n, size_t ld)
+{
+	size_t work = ((n == 0 ? 0 : at[n]) + n) * ld, count = work / 32768 + 1, made = 0, from = 0;
+
+	if (n == 0)
+		return 0;
+	if (count > CHUNKS_MAX)
+		count = CHUNKS_MAX;
+	for (size_t i = 0; i < n; i++) {
+		if (((size_t)at[i + 1] + i + 1) * ld * count >= work * (made + 1) || i + 1 == n) {
+			chunks[made++] = (struct chunk){ (uint32_t)from, (uint32_t)i + 1 };
+			from = i + 1;
+			if (made == CHUNKS_MAX)
+				chunks[made - 1].to = (uint32_t)n;
+			if (made == CHUNKS_MAX)
+				break;
+		}
+	}
+	return made;
+}
+
+/* n * ld doubles, zeroed, at a cache line's start; NULL also on overflow. */
+static double *matrix(size_t n, size_t ld)
+{
+	size_t  count, bytes;
+	double *p;
+
+	if (__builtin_mul_overflow(n, ld, &count) || __builtin_mul_overflow(count, sizeof *p, &bytes) ||
+	    __builtin_add_overflow(bytes, (size_t)127, &bytes))
+		return NULL;
+	bytes &= ~(size_t)63;
+	p = aligned_alloc(64, bytes);
+	if (p != NULL)
+		memset(p, 0, bytes);
+	return p;
+}
+
+/* Every array of the fit with its rows, so that one loop makes and one frees them. */
+struct slot {
+	double **p;
+	size_t   rows, width;
+};
+
+static int output(struct logreg *m, const struct fit *f, struct err *e)
+{
+	size_t count;
+
+	m->k = f->k;
+	m->b = malloc(f->k * sizeof *m->b);
+	m->w = __builtin_mul_overflow(f->x->n_groups + 1, f->k, &count) || count > SIZE_MAX / sizeof *m->w ?
+	       NULL : malloc(count * sizeof *m->w);
+	if (m->b == NULL || m->w == NULL)
+		return err_memory(e);
+	memcpy(m->b, f->b, f->k * sizeof *m->b);
+	for (size_t g = 0; g < f->d; g++)
+		memcpy(m->w + g * f->k, f->w + g * f->ld, f->k * sizeof *m->w);
+	for (size_t i = 0; i < f->n; i++)
+		if (f->x->own[i] != COLUMN_NONE)
+			memcpy(m->w + f->x->own[i] * f->k, f->own + i * f->ld, f->k * sizeof *m->w);
+	return 0;
+}
+
+int logreg_fit(struct logreg *m, const struct columns *x, const uint32_t *y, size_t n_classes,
+               const struct logreg_settings *settings, struct err *e)
+{
+	size_t      k = n_classes == 2 ? 1 : n_classes, ld = k == 1 ? 1 : (k + LANES - 1) / LANES * LANES;
+	size_t      n = x->n_docs, d = x->n_shared;
+	struct fit *f = calloc(1, sizeof *f);
+	int         rc = -1;
+
+	*m = (struct logreg){ 0 };
+	if (f == NULL)
+		return err_memory(e);
+	f->x = x;
+	f->y = y;
+	f->n = n;
+	f->d = d;
+	f->k = k;
+	f->ld = ld;
+	f->c = settings->c;
+	f->progress = settings->progress;
+	f->arg = settings->arg;
+	f->n_rows = cut(f->rows, x->row_at, n, ld);
+	f->n_cols = cut(f->cols, x->col_at, d, ld);
+	f->team = team_open(settings->threads);
+
+	const struct slot slots[] = {
+		{ &f->w, d, ld }, { &f->r, d, ld }, { &f->q, d, ld }, { &f->dir, d, ld }, { &f->s, d, ld },
+		{ &f->diag, k >= PRECONDITION_FROM ? d : 0, ld },
+		{ &f->own, n, ld }, { &f->z, n, ld }, { &f->p, n, ld }, { &f->m, n, ld }, { &f->u, n, ld },
+		{ &f->zs, n, ld }, { &f->owns, n, ld }, { &f->mu, n, 1 }, { &f->part_b, CHUNKS_MAX, ld },
+		{ &f->b, 1, ld }, { &f->rb, 1, ld }, { &f->qb, 1, ld }, { &f->dirb, 1, ld }, { &f->sb, 1, ld },
+		{ &f->diagb, 1, ld },
+	};
+
+	for (size_t i = 0; i < countof(slots); i++) {
+		*slots[i].p = matrix(slots[i].rows, slots[i].width);
+		if (*slots[i].p == NULL) {
+			err_memory(e);
+			goto out;
+		}
+	}
+	if (f->team == NULL) {
+		err_memory(e);
+		goto out;
+	}
+	if (k < PRECONDITION_FROM) {
+		free(f->diag);
+		f->diag = NULL;
+	}
+	if (minimise(f, m, e) == 0 && output(m, f, e) == 0)
+		rc = 0;
+out:
+	for (size_t i = 0; i < countof(slots); i++)
+		free(*slots[i].p);
+	team_close(f->team);
+	free(f);
+	return rc;
+}
+
+void logreg_clear(struct logreg *m)
+{
+	free(m->w);
+	free(m->b);
+	*m = (struct logreg){ 0 };
+}
