@@ -2,13 +2,15 @@
  * label_config.h - Label Studio's labeling configuration (XML), parsed.
  *
  * protocol.md 5: a control is an element with `name` and `toName`, an object one
- * with `name` and `value` (or `valueList`).  Labels are the Choice and Label
- * elements anywhere below a control, each under its alias if it has a non-empty
- * one, else its value, in document order, every one once.
+ * with `name` and `value` (or `valueList`).  Labels are the Choice, Label and
+ * Relation elements anywhere below a control, each under its alias if it has a
+ * non-empty one, else its value, in document order, every one once.
  *
  * Anything with a document type is refused before its content is looked at; no
  * entity, file or network address is ever opened.  Limits: 1 MB, 100 levels,
- * 10,000 labels a config, 1 KB a label, 1,000 controls.
+ * 10,000 labels a config, 1 KB a label, 1,000 controls, 1,000 objects, 10,000
+ * names in toName, 1,000 attributes an element.  The text is taken as UTF-8.
+ * Any number of threads may parse at once.
  */
 #ifndef STUDIO_LABEL_CONFIG_H
 #define STUDIO_LABEL_CONFIG_H

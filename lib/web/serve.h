@@ -2,13 +2,18 @@
  * serve.h - FastCGI or CGI request in, JSON reply out.
  *
  * serve() reads the settings, then accepts with FCGX_Accept_r in THREADS threads
- * (one when it was started as plain CGI: no listening socket on descriptor 0)
- * until SIGTERM or SIGINT, which let running requests end.  For each request:
+ * (one request and no thread when it was started as plain CGI: no listening
+ * socket on descriptor 0) until SIGTERM, SIGINT, SIGHUP or SIGUSR1, which let
+ * running requests end.  For each request:
  *
- *   id -> body (exact Content-Length, limit) -> route -> auth -> handler -> reply
+ *   id -> route -> auth -> body (exact Content-Length, limit) -> handler -> reply
  *
- * Everything of a request lives in its arena.  An error becomes
+ * so that who may not ask is refused before his body is read.  Everything of a
+ * request lives in its arena.  An error becomes
  * {"status": 422, "error": "…", "request_id": "…"} by one table.
+ *
+ * Files: serve.c the threads, route.c who answers, auth.c who may ask, http.c
+ * what is read and written.
  */
 #ifndef WEB_SERVE_H
 #define WEB_SERVE_H
@@ -25,27 +30,47 @@ enum method { GET, POST, METHOD__MAX };
 
 enum {
 	ROUTE_OPEN    = 1,     /* no credentials needed: /livez, /error */
-	ROUTE_WEBHOOK = 2      /* WEBHOOK_SECRET will do in place of basic auth */
+	ROUTE_WEBHOOK = 2,     /* WEBHOOK_SECRET will do in place of basic auth; see below */
+	ROUTE_ANY     = 4,     /* every method, without its body: /error */
+	ROUTE_QUIET   = 8      /* asked every few seconds: its successes are logged at DEBUG */
 };
 
+/*
+ * Who may ask.  With basic auth configured, serve() answers 401 by itself to all
+ * that lack it but ROUTE_OPEN, unknown paths and wrong methods included; a
+ * ROUTE_WEBHOOK lets the secret stand in for it.
+ *
+ * That leaves a ROUTE_WEBHOOK's handler one decision, since START_TRAINING, known
+ * only from the body, never carries webhook headers:
+ *
+ *   BASIC_AUTH_*  WEBHOOK_SECRET   reaches the handler   an event needs      START_TRAINING needs
+ *   no            no               everything            nothing             nothing
+ *   yes           no               basic_ok              basic_ok            basic_ok
+ *   no            yes              everything            secret_ok           nothing
+ *   yes           yes              basic_ok or secret_ok basic_ok, secret_ok basic_ok
+ *
+ * which request_needs_secret() and request_needs_basic() answer.
+ */
 struct request {
 	const struct env *env;
-	enum method       method;
+	enum method       method;          /* HEAD reads as GET */
 	struct span       path;            /* SCRIPT_NAME + PATH_INFO, NUL-terminated too */
 	struct span       query;           /* raw */
-	struct span       body;            /* exactly Content-Length bytes; empty for GET */
+	struct span       body;            /* exactly Content-Length bytes, and a NUL; empty for GET */
 	char              id[33];          /* random, hexadecimal */
-	bool              secret_ok;       /* WEBHOOK_SECRET is set and was given */
+	bool              secret_ok;       /* WEBHOOK_SECRET is set and was given; false where it is not set */
 	bool              basic_ok;        /* basic auth is not asked for, or was right */
-	struct arena     *arena;
+	struct arena     *arena;           /* at most twice the body limit and 64 MB */
 	void             *thread;          /* what service.thread_open() returned */
 	char *const      *params;          /* CGI variables, for request_param() */
 };
 
+/* A handler that fails (-1) gets none of this sent: what it wrote is discarded
+ * and its error takes the place. */
 struct reply {
 	int          status;               /* 200 unless set */
 	struct buf   body;                 /* JSON unless content_type is set */
-	const char  *content_type;
+	const char  *content_type;         /* borrowed; a constant */
 	void       (*after)(void *thread, const struct env *env); /* runs when the reply is out; or NULL */
 };
 
@@ -62,7 +87,7 @@ struct service {
 	size_t              n_routes;
 	/* A thread's own things (its store connection, opened when first needed, so
 	 * that /health never waits for it); both may be NULL.  Called when the thread
-	 * starts and ends. */
+	 * starts and ends; one that can't open ends the process. */
 	int  (*thread_open)(const struct env *env, void **thread, struct err *e);
 	void (*thread_close)(void *thread);
 };
@@ -74,9 +99,18 @@ int serve(const struct service *service);
 /* A CGI variable ("HTTP_X_WEBHOOK_SECRET"), NULL when absent. */
 const char *request_param(const struct request *req, const char *name);
 
-/* The value of a key in the query string, percent-decoded into the arena.
- * 0; 1 absent; -1 ERR_SHAPE for a bad escape. */
+/* The value of a key in the query string, percent-decoded into the arena: any
+ * bytes.  0; 1 absent; -1 ERR_SHAPE for a bad escape.  Of several the first. */
 int request_query(const struct request *req, const char *key, struct span *value, struct err *e);
+
+/* May this request do what the other endpoints do (START_TRAINING)?  And is it to
+ * be believed as an event of Label Studio's?  0, or -1 with ERR_AUTH. */
+int request_needs_basic(const struct request *req, struct err *e);
+int request_needs_secret(const struct request *req, struct err *e);
+
+/* The handler of /error, { GET, "/error", web_error, ROUTE_OPEN | ROUTE_ANY }: says
+ * what the web server itself refused (REDIRECT_STATUS) in our words; 5xx as 503. */
+int web_error(struct request *req, struct reply *reply, struct err *e);
 
 /* The status of an error code. */
 int http_status(enum err_code code);

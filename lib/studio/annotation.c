@@ -1,0 +1,186 @@
+/* annotation.c - annotations and tasks as Label Studio sends them. */
+#include "studio/annotation.h"
+#include "base/clock.h"
+#include "base/json.h"
+
+/* ---- fields ---- */
+
+static bool present(struct span object, const char *key, struct span *value)
+{
+	return json_member(object, key, value) == 0 && json_type(*value) != JSON_NULL;
+}
+
+static int require_object(struct span object, const char *where, struct err *e)
+{
+	if (json_type(object) != JSON_OBJECT)
+		return err_set(e, ERR_SHAPE, "%s is not an object", where);
+	return 0;
+}
+
+static int id_of(struct span object, const char *where, const char *key, int64_t *id, struct err *e)
+{
+	struct span value;
+
+	if (!present(object, key, &value))
+		return err_set(e, ERR_SHAPE, "%s.%s is missing", where, key);
+	if (json_int(value, 1, INT64_MAX, id) < 0)
+		return err_set(e, ERR_SHAPE, "%s.%s is not a whole number from 1 to 2^63 - 1", where, key);
+	return 0;
+}
+
+static int flag_of(struct span object, const char *where, const char *key, bool *flag, struct err *e)
+{
+	struct span value;
+
+	*flag = false;
+	if (!present(object, key, &value))
+		return 0;
+	if (json_type(value) != JSON_BOOL)
+		return err_set(e, ERR_SHAPE, "%s.%s is neither true nor false", where, key);
+	*flag = json_true(value);
+	return 0;
+}
+
+static int updated_of(struct span object, const char *where, int64_t *us, struct err *e)
+{
+	struct span value;
+
+	*us = UPDATED_UNKNOWN;
+	if (!present(object, "updated_at", &value))
+		return 0;
+	/* Time stamps hold no character that JSON would escape. */
+	if (json_type(value) != JSON_STRING ||
+	    clock_parse_iso((struct span){ value.p + 1, value.len - 2 }, us) < 0)
+		return err_set(e, ERR_SHAPE, "%s.updated_at is not a time (ISO 8601)", where);
+	return 0;
+}
+
+/* A user is an id in events and exports, an object in some versions' exports. */
+static int user_of(struct span object, const char *where, int64_t *id, struct err *e)
+{
+	struct span value;
+
+	*id = 0;
+	if (!present(object, "completed_by", &value))
+		return 0;
+	if (json_type(value) == JSON_OBJECT && !present(value, "id", &value))
+		return 0;
+	if (json_int(value, 1, INT64_MAX, id) < 0)
+		return err_set(e, ERR_SHAPE, "%s.completed_by is not a user's id", where);
+	return 0;
+}
+
+/* ---- objects ---- */
+
+int ls_id_parse(int64_t *id, struct span object, const char *where, struct err *e)
+{
+	if (require_object(object, where, e) < 0)
+		return -1;
+	return id_of(object, where, "id", id, e);
+}
+
+int annotation_parse(struct annotation *a, struct span object, const char *where, struct err *e)
+{
+	struct span task;
+
+	*a = (struct annotation){ 0 };
+	if (ls_id_parse(&a->id, object, where, e) < 0 ||
+	    (present(object, "task", &task) && id_of(object, where, "task", &a->task, e) < 0) ||
+	    flag_of(object, where, "was_cancelled", &a->was_cancelled, e) < 0 ||
+	    flag_of(object, where, "ground_truth", &a->ground_truth, e) < 0 ||
+	    user_of(object, where, &a->completed_by, e) < 0 ||
+	    updated_of(object, where, &a->updated_us, e) < 0)
+		return -1;
+	if (!present(object, "result", &a->result))
+		a->result = SPAN("[]");
+	if (json_type(a->result) != JSON_ARRAY)
+		return err_set(e, ERR_SHAPE, "%s.result is not an array", where);
+	return 0;
+}
+
+int ls_task_parse(struct ls_task *t, struct span object, const char *where, struct err *e)
+{
+	*t = (struct ls_task){ 0 };
+	if (ls_id_parse(&t->id, object, where, e) < 0 ||
+	    updated_of(object, where, &t->updated_us, e) < 0)
+		return -1;
+	if (!present(object, "data", &t->data))
+		return err_set(e, ERR_SHAPE, "%s.data is missing", where);
+	if (json_type(t->data) != JSON_OBJECT)
+		return err_set(e, ERR_SHAPE, "%s.data is not an object", where);
+	return 0;
+}
+
+/* ---- the label ---- */
+
+static bool member_is(struct span object, const char *key, const char *s)
+{
+	struct span value;
+
+	return json_member(object, key, &value) == 0 && json_is(value, span_of(s));
+}
+
+/* Is it a region of this control?  A result without to_name is taken; one that
+ * names an object the control is not over belongs to an older config. */
+static bool region_of(struct span region, const struct control_tag *control)
+{
+	struct span to_name;
+
+	if (!member_is(region, "type", "choices") || !member_is(region, "from_name", control->name))
+		return false;
+	if (!present(region, "to_name", &to_name))
+		return true;
+	for (size_t i = 0; i < control->n_to_name; i++)
+		if (json_is(to_name, span_of(control->to_name[i])))
+			return true;
+	return false;
+}
+
+/* The first name in value.choices.  0 found; 1 none; -1 ERR_MEMORY. */
+static int first_choice(struct span region, struct arena *scratch, struct span *name, struct err *e)
+{
+	struct span      value, choices, choice;
+	struct json_iter it;
+
+	if (json_member(region, "value", &value) != 0 || json_member(value, "choices", &choices) != 0 ||
+	    json_type(choices) != JSON_ARRAY)
+		return 1;
+	it = json_each(choices);
+	if (!json_next(&it, NULL, &choice))
+		return 1;
+	if (json_type(choice) == JSON_ARRAY) {
+		struct span last = SPAN("null");
+
+		for (it = json_each(choice); json_next(&it, NULL, &choice); )
+			last = choice;
+		choice = last;
+	}
+	return json_text(choice, scratch, name, e);
+}
+
+int annotation_label(struct span result, const struct label_config *config, struct arena *scratch,
+                     enum annotation_outcome *outcome, struct span *label, struct err *e)
+{
+	const struct control_tag *control = config->choices;
+	struct json_iter          it;
+	struct span               region, name;
+	int                       i, rc;
+
+	*outcome = ANNOTATION_EMPTY;
+	if (control == NULL || json_type(result) != JSON_ARRAY)
+		return 0;
+	for (it = json_each(result); json_next(&it, NULL, &region); ) {
+		if (json_type(region) != JSON_OBJECT || !region_of(region, control))
+			continue;
+		if ((rc = first_choice(region, scratch, &name, e)) < 0)
+			return -1;
+		if (rc == 1)
+			continue;
+		i = control_label(control, name);
+		*outcome = i < 0 ? ANNOTATION_UNKNOWN_LABEL : ANNOTATION_LABEL;
+		if (i >= 0)
+			*label = span_of(control->labels[i].name);
+		return 0;
+	}
+	return 0;
+}
