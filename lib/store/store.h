@@ -1,0 +1,242 @@
+/*
+ * store.h - what prelabel keeps, in verbs of its own: no SQL above this header.
+ *
+ * One `struct store` is one connection and belongs to one thread.  Every write
+ * happens between store_begin() (which takes the write lock at once: a read
+ * transaction is never upgraded) and store_commit(); store_rollback() may always
+ * be called.  No transaction may be open during HTTP or fitting.  An
+ * acknowledged commit is on disk (WAL, synchronous=FULL).
+ *
+ * Errors: ERR_BUSY (locked for longer than the connection waits), ERR_DISK,
+ * ERR_MEMORY, ERR_DAMAGED, ERR_STORE.  "Row" numbers are ours, "id" is Label
+ * Studio's.  Text results live in the arena that is passed in.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/span.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STORE_NULL INT64_MIN      /* an integer that is not known */
+#define STORE_FILE "prelabel.sqlite3"
+#define LEASE_S 30                /* length of a lease; renew it every third of that */
+#define JOB_ATTEMPTS_MAX 5        /* a job that failed so often has failed for good */
+
+struct store;
+
+/* Opens MODEL_DIR/prelabel.sqlite3, makes and migrates it where needed, for its
+ * owner alone (0700, 0600).  busy_ms: how long a write waits for another's.
+ * A newer store than this program knows is refused. */
+int  store_open(struct store **st, const char *model_dir, int busy_ms, struct err *e);
+void store_close(struct store *st);           /* NULL allowed */
+
+int  store_begin(struct store *st, struct err *e);          /* for writing */
+int  store_begin_read(struct store *st, struct err *e);     /* one unchanging view */
+int  store_commit(struct store *st, struct err *e);
+void store_rollback(struct store *st);
+
+/* Bytes on disk, journal included. */
+int64_t store_bytes(struct store *st);
+
+/* ---- projects ---------------------------------------------------------- */
+
+struct project {
+	int64_t     row, id, created_s;         /* created_s: STORE_NULL, not told yet */
+	struct span title, label_config;        /* p NULL: none */
+	struct span config_hash;                /* hexadecimal SHA-256 of label_config */
+	struct span labels;                     /* JSON array of the first Choices' labels */
+	struct span reason;                     /* why nothing can be predicted or trained */
+	int64_t     updates, updates_trained, unread;
+	int64_t     webhook_s, fetched_s;       /* STORE_NULL: never */
+	struct span fetch_error;
+	struct {                                /* the version in force; row 0: cold start */
+		int64_t     row, number, format, n_examples, created_s;
+		struct span kind, examples_hash, token_pattern, labels;
+		double      logreg_c;
+	} version;
+};
+
+/* The row of (id, created_s): with STORE_NULL the newest with that id; else that
+ * pair, or the row with that id that lacks its seconds.  0; 1 unknown. */
+int store_project_find(struct store *st, int64_t id, int64_t created_s, int64_t *row, struct err *e);
+
+/* The same, made where there is none; gives a row that lacks them its seconds. */
+int store_project_ensure(struct store *st, int64_t id, int64_t created_s, int64_t *row, struct err *e);
+
+int store_project_get(struct store *st, int64_t row, struct arena *a, struct project *p, struct err *e);
+
+/* All rows, by id.  *rows from the arena. */
+int store_project_rows(struct store *st, struct arena *a, int64_t **rows, size_t *n, struct err *e);
+
+/* NULL control, text_key, labels: the config has no Choices over Text. */
+int store_project_config(struct store *st, int64_t row, struct span label_config, const char *config_hash,
+                         const char *control, const char *text_key, struct span labels,
+                         const char *reason, struct err *e);
+int store_project_title(struct store *st, int64_t row, struct span title, struct err *e);
+
+/* A project and all that is kept of it. */
+int store_project_delete(struct store *st, int64_t row, struct err *e);
+
+/* After deletions: gives their space back and leaves no byte of them in file or journal. */
+int store_compact(struct store *st, struct err *e);
+
+struct project_counts {
+	int64_t annotations, cancelled, tasks;       /* that are not deleted */
+};
+int store_project_counts(struct store *st, int64_t row, struct project_counts *c, struct err *e);
+
+/* ---- tasks and annotations ---------------------------------------------- */
+
+struct task_row {
+	int64_t     id, updated_us;             /* STORE_NULL: not told */
+	struct span data;                       /* JSON object */
+};
+struct annotation_row {
+	int64_t     id, task, completed_by, updated_us;      /* the latter two: or STORE_NULL */
+	struct span result;                     /* JSON array */
+	bool        was_cancelled, ground_truth;
+};
+
+/* Begins what follows: an accepted event.  source: "webhook", "export", "import". */
+int store_event_add(struct store *st, int64_t project, const char *source, const char *action,
+                    int64_t *event, struct err *e);
+
+/* Ends it: `changed` annotation rows changed.  Moves the counter by them;
+ * unread: 1 for an event without payload; webhook_s: STORE_NULL for other sources. */
+int store_event_end(struct store *st, int64_t project, int64_t event, int64_t changed, int64_t unread,
+                    int64_t webhook_s, struct err *e);
+
+/* Takes back one that turned out to change nothing. */
+int store_event_drop(struct store *st, int64_t event, struct err *e);
+
+/* The newest number given out. */
+int store_event_last(struct store *st, int64_t *event, struct err *e);
+
+/* Upserts: *changed tells whether anything did.  What is not later than what is
+ * kept changes nothing; without a time it counts as later unless it is equal; what
+ * was deleted stays so, unless the deletion came no later than event
+ * `revive_until` (an export that was read after it still holds the row; 0: never). */
+int store_task_put(struct store *st, int64_t project, const struct task_row *t, int64_t revive_until,
+                   bool *changed, struct err *e);
+int store_annotation_put(struct store *st, int64_t project, const struct annotation_row *a, int64_t event,
+                         int64_t revive_until, bool *changed, struct err *e);
+
+/* Tombstones; *changed counts the annotation rows that were there. */
+int store_annotation_delete(struct store *st, int64_t project, int64_t id, int64_t event, int64_t *changed,
+                            struct err *e);
+int store_task_delete(struct store *st, int64_t project, int64_t id, int64_t event, int64_t *changed,
+                      struct err *e);
+
+/* Ids, ascending, of the annotations that an export begun at event `until` should hold. */
+int store_annotation_ids(struct store *st, int64_t project, int64_t until, struct arena *a, int64_t **ids,
+                         size_t *n, struct err *e);
+
+/* The highest negative id in use, for imports that have none; STORE_NULL: none. */
+int store_annotation_least(struct store *st, int64_t project, int64_t *id, struct err *e);
+
+/* Every annotation that is not deleted, by ascending id, with its task's data.
+ * Spans are valid during the call; it returns 0 or -1 (stop, *e set). */
+struct labelled_row {
+	int64_t     annotation, task, completed_by;
+	struct span result, data;
+	bool        was_cancelled, overruled;   /* overruled: another of its task is the ground truth */
+};
+int store_examples(struct store *st, int64_t project,
+                   int (*each)(void *arg, const struct labelled_row *row, struct err *e), void *arg,
+                   struct err *e);
+
+/* ---- jobs --------------------------------------------------------------- */
+
+enum job_state { JOB_NONE, JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_SKIPPED, JOB_FAILED, JOB__MAX };
+extern const char *const job_state_names[JOB__MAX];      /* "no", "queued", … */
+
+/* Queues one; where one is queued already it is hurried if a person asks (reason
+ * "start" or "command"), and where one runs another follows it, except for
+ * "updates": publishing looks at the counter anyway.  *job may be NULL. */
+int store_job_queue(struct store *st, int64_t project, const char *reason, int64_t now_s, int64_t *job,
+                    struct err *e);
+
+int store_job_open(struct store *st, int64_t project, enum job_state *state, struct err *e);
+
+/* Projects with a job that can be taken now. */
+int store_job_due(struct store *st, int64_t now_s, int64_t projects[], size_t max, size_t *n, struct err *e);
+
+struct job {
+	int64_t        row, attempt, queued_s, started_s, finished_s, version_number;   /* or STORE_NULL */
+	enum job_state state;
+	struct span    reason, note;
+	double         progress;
+};
+int store_job_get(struct store *st, int64_t row, struct arena *a, struct job *job, struct err *e);     /* 1: none */
+int store_job_last(struct store *st, int64_t project, struct arena *a, struct job *job, struct err *e);
+
+struct lease {
+	int64_t project, job, attempt;
+	char    owner[33];                      /* random, hexadecimal */
+	char    reason[16];
+};
+
+/* 0 taken; 1 nothing to take: no job, or another's lease is good. */
+int store_lease_take(struct store *st, int64_t project, int64_t now_s, struct lease *lease, struct err *e);
+
+/* ERR_LEASE once it is lost. */
+int store_lease_renew(struct store *st, const struct lease *lease, int64_t now_s, double progress, struct err *e);
+
+/* The ways a lease ends, beside publishing. */
+int store_lease_return(struct store *st, const struct lease *lease, struct err *e);
+int store_lease_retry(struct store *st, const struct lease *lease, int64_t not_before_s, const char *note,
+                      struct err *e);
+int store_lease_finish(struct store *st, const struct lease *lease, enum job_state state, int64_t now_s,
+                       const char *note, struct err *e);
+
+/* ---- versions ----------------------------------------------------------- */
+
+struct version {
+	int64_t     row, number, format, n_examples, n_cancelled, n_empty, n_unknown, n_overruled, created_s;
+	struct span kind, labels, examples_hash, token_pattern;
+	double      logreg_c, train_seconds;
+	int64_t     n_held_out;                 /* STORE_NULL: no metrics */
+	double      accuracy, macro_f1, log_loss;
+	bool        damaged, has_parts;
+};
+
+struct version_part {
+	const char *name;
+	struct span bytes;
+};
+
+/* In the caller's transaction: the lease is checked, the version and its parts
+ * stored, put in force, the job done, the next one queued where one is due
+ * (updates - updates_trained >= train_every, or asked for), and the parts of all
+ * but the `keep` newest versions deleted.  Sets v->row and v->number. */
+int store_version_publish(struct store *st, const struct lease *lease, struct version *v,
+                          const struct version_part parts[], size_t n_parts, int64_t updates_trained,
+                          int64_t train_every, int64_t keep, struct err *e);
+
+int store_version_metrics(struct store *st, int64_t version, int64_t n_held_out, double accuracy,
+                          double macro_f1, double log_loss, struct err *e);
+
+/* Newest first.  *list from the arena. */
+int store_version_list(struct store *st, int64_t project, struct arena *a, struct version **list, size_t *n,
+                       struct err *e);
+
+/* Puts a version in force; 0: cold start. */
+int store_version_select(struct store *st, int64_t project, int64_t version, struct err *e);
+
+/* It is not served again. */
+int store_version_damaged(struct store *st, int64_t version, struct err *e);
+
+/* A part whose checksum is right, on the heap: free *bytes.p with free().
+ * 1: there is none; ERR_DAMAGED. */
+int store_part(struct store *st, int64_t version, const char *name, struct span *bytes, struct err *e);
+
+/* ---- what a reconciliation with Label Studio leaves ------------------------ */
+
+int store_fetched(struct store *st, int64_t project, int64_t now_s, int64_t unread, struct err *e);
+int store_fetch_failed(struct store *st, int64_t project, const char *reason, struct err *e);
+
+#endif

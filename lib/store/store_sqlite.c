@@ -1,0 +1,998 @@
+/* store_sqlite.c - store.h on SQLite: one file, WAL, one connection a thread. */
+#include "store/store.h"
+
+#include "base/clock.h"
+#include "schema.h"
+#include "sql.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define WAL_BYTES_MAX "33554432"       /* what a checkpoint leaves of the journal */
+
+struct store {
+	sqlite3      *db;
+	sqlite3_stmt *stmt[SQL__MAX];      /* prepared when first used */
+	char          path[4096];
+	bool          open_tx;
+};
+
+const char *const job_state_names[JOB__MAX] = {
+	[JOB_NONE] = "no", [JOB_QUEUED] = "queued", [JOB_RUNNING] = "running",
+	[JOB_DONE] = "done", [JOB_SKIPPED] = "skipped", [JOB_FAILED] = "failed",
+};
+
+/* ---- statements ---------------------------------------------------------- */
+
+static int db_error(sqlite3 *db, int rc, struct err *e)
+{
+	switch (rc & 0xff) {
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return err_set(e, ERR_BUSY, "the store is busy, try again");
+	case SQLITE_FULL:
+		return err_set(e, ERR_DISK, "the disk of the store is full");
+	case SQLITE_NOMEM:
+		return err_memory(e);
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return err_set(e, ERR_DAMAGED, "the store is damaged: %s", sqlite3_errstr(rc));
+	default:
+		/* Never sqlite3_errmsg(): it may hold SQL or values. */
+		return err_set(e, ERR_STORE, "the store refuses: %s",
+		               sqlite3_errstr(db == NULL ? rc : sqlite3_extended_errcode(db)));
+	}
+}
+
+/* Binds by one letter an argument: i int64_t (STORE_NULL: NULL), r double,
+ * t const char * and s struct span as text, b struct span as a blob (NULL
+ * pointers: NULL).  Texts must live until the statement is reset. */
+static int prepare(struct store *st, enum sql id, const char *types, va_list ap, sqlite3_stmt **out,
+                   struct err *e)
+{
+	sqlite3_stmt *s = st->stmt[id];
+	int           rc = SQLITE_OK;
+
+	if (s == NULL) {
+		rc = sqlite3_prepare_v3(st->db, sql_text[id], -1, SQLITE_PREPARE_PERSISTENT, &s, NULL);
+		if (rc != SQLITE_OK)
+			return db_error(st->db, rc, e);
+		st->stmt[id] = s;
+	}
+	for (int i = 1; types[i - 1] != '\0' && rc == SQLITE_OK; i++) {
+		const char *t;
+		struct span v;
+		int64_t     n;
+
+		switch (types[i - 1]) {
+		case 'i':
+			n = va_arg(ap, int64_t);
+			rc = n == STORE_NULL ? sqlite3_bind_null(s, i) : sqlite3_bind_int64(s, i, n);
+			break;
+		case 'r':
+			rc = sqlite3_bind_double(s, i, va_arg(ap, double));
+			break;
+		case 't':
+			t = va_arg(ap, const char *);
+			rc = t == NULL ? sqlite3_bind_null(s, i) : sqlite3_bind_text(s, i, t, -1, SQLITE_STATIC);
+			break;
+		case 's':
+			v = va_arg(ap, struct span);
+			rc = v.p == NULL ? sqlite3_bind_null(s, i)
+			                 : sqlite3_bind_text64(s, i, v.p, v.len, SQLITE_STATIC, SQLITE_UTF8);
+			break;
+		default:
+			v = va_arg(ap, struct span);
+			rc = v.p == NULL ? sqlite3_bind_zeroblob(s, i, 0)
+			                 : sqlite3_bind_blob64(s, i, v.p, v.len, SQLITE_STATIC);
+		}
+	}
+	if (rc != SQLITE_OK) {
+		db_error(st->db, rc, e);
+		sqlite3_clear_bindings(s);
+		return -1;
+	}
+	*out = s;
+	return 0;
+}
+
+static void done(sqlite3_stmt *s)
+{
+	sqlite3_reset(s);
+	sqlite3_clear_bindings(s);
+}
+
+/* The next row: 0; 1 no more (the statement is reset); -1. */
+static int next(struct store *st, sqlite3_stmt *s, struct err *e)
+{
+	int rc = sqlite3_step(s);
+
+	if (rc == SQLITE_ROW)
+		return 0;
+	done(s);
+	return rc == SQLITE_DONE ? 1 : db_error(st->db, rc, e);
+}
+
+/* Runs a query up to its first row: 0 and *s to be given to done(); 1 no row; -1. */
+static int query(struct store *st, enum sql id, sqlite3_stmt **s, struct err *e, const char *types, ...)
+{
+	va_list ap;
+	int     rc;
+
+	va_start(ap, types);
+	rc = prepare(st, id, types, ap, s, e);
+	va_end(ap);
+	return rc < 0 ? -1 : next(st, *s, e);
+}
+
+/* Runs a change: the number of rows it touched, or -1. */
+static int64_t change(struct store *st, enum sql id, struct err *e, const char *types, ...)
+{
+	sqlite3_stmt *s;
+	va_list       ap;
+	int           rc;
+
+	va_start(ap, types);
+	rc = prepare(st, id, types, ap, &s, e);
+	va_end(ap);
+	if (rc < 0)
+		return -1;
+	while ((rc = next(st, s, e)) == 0)
+		;
+	return rc < 0 ? -1 : sqlite3_changes64(st->db);
+}
+
+static int64_t column_int(sqlite3_stmt *s, int i)
+{
+	return sqlite3_column_type(s, i) == SQLITE_NULL ? STORE_NULL : sqlite3_column_int64(s, i);
+}
+
+/* Borrowed until the statement moves. */
+static struct span column_span(sqlite3_stmt *s, int i)
+{
+	const char *p = sqlite3_column_blob(s, i);
+
+	if (sqlite3_column_type(s, i) == SQLITE_NULL)
+		return (struct span){ NULL, 0 };
+	return (struct span){ p == NULL ? "" : p, (size_t)sqlite3_column_bytes(s, i) };
+}
+
+static int column_copy(sqlite3_stmt *s, int i, struct arena *a, struct span *out, struct err *e)
+{
+	struct span v = column_span(s, i);
+
+	*out = v;
+	if (v.p != NULL && (out->p = arena_copy(a, v)) == NULL)
+		return err_memory(e);
+	return 0;
+}
+
+/* ---- opening -------------------------------------------------------------- */
+
+static int exec(struct store *st, const char *sql, struct err *e)
+{
+	int rc = sqlite3_exec(st->db, sql, NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? 0 : db_error(st->db, rc, e);
+}
+
+static int user_version(struct store *st, int *version, struct err *e)
+{
+	sqlite3_stmt *s;
+	int           rc = sqlite3_prepare_v2(st->db, "PRAGMA user_version", -1, &s, NULL);
+
+	if (rc != SQLITE_OK)
+		return db_error(st->db, rc, e);
+	rc = sqlite3_step(s);
+	*version = rc == SQLITE_ROW ? sqlite3_column_int(s, 0) : 0;
+	sqlite3_finalize(s);
+	return rc == SQLITE_ROW ? 0 : db_error(st->db, rc, e);
+}
+
+/* Each step is one transaction with its mark: a program killed in the middle
+ * leaves the old schema or the new one. */
+static int migrate(struct store *st, struct err *e)
+{
+	int  version;
+	char mark[48];
+
+	if (user_version(st, &version, e) < 0)
+		return -1;
+	while (version != SCHEMA_VERSIONS) {
+		if (version > SCHEMA_VERSIONS)
+			return err_set(e, ERR_STORE, "the store has schema %d, this program knows %d: it was made by a newer prelabel",
+			               version, SCHEMA_VERSIONS);
+		if (store_begin(st, e) < 0)
+			return -1;
+		/* Another program may have done it meanwhile. */
+		if (user_version(st, &version, e) < 0)
+			goto fail;
+		if (version < SCHEMA_VERSIONS) {
+			snprintf(mark, sizeof mark, "PRAGMA user_version = %d", version + 1);
+			if (exec(st, schema_sql[version], e) < 0 || exec(st, mark, e) < 0)
+				goto fail;
+			version++;
+		}
+		if (store_commit(st, e) < 0)
+			goto fail;
+	}
+	return 0;
+fail:
+	store_rollback(st);
+	return -1;
+}
+
+static int make_folder(const char *path, struct err *e)
+{
+	struct stat sb;
+	char        part[4096];
+	size_t      n = strlen(path);
+
+	if (n == 0 || n >= sizeof part)
+		return err_set(e, ERR_USAGE, "MODEL_DIR is too long or empty");
+	for (size_t i = 1; i <= n; i++) {
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		if (mkdir(part, 0700) < 0 && errno != EEXIST)
+			return err_set(e, errno == ENOSPC ? ERR_DISK : ERR_STORE, "MODEL_DIR can't be made: %s",
+			               strerror(errno));
+	}
+	if (stat(path, &sb) < 0 || !S_ISDIR(sb.st_mode))
+		return err_set(e, ERR_STORE, "MODEL_DIR is not a folder");
+	return 0;
+}
+
+/* The store holds texts that people label: for its owner alone, and no link to
+ * somewhere else.  The file is made before SQLite opens it, for its mode; only
+ * where it is missing, since closing a second descriptor of a file drops the
+ * locks that other connections of the process hold on it. */
+static int make_file(const char *path, struct err *e)
+{
+	struct stat sb;
+	int         fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	if (errno != EEXIST)
+		return err_set(e, errno == ENOSPC ? ERR_DISK : ERR_STORE, "the store can't be made: %s",
+		               strerror(errno));
+	if (lstat(path, &sb) < 0 || !S_ISREG(sb.st_mode))
+		return err_set(e, ERR_STORE, "the store is not a regular file");
+	if ((sb.st_mode & 077) != 0)
+		(void)chmod(path, 0600);
+	return 0;
+}
+
+int store_open(struct store **out, const char *model_dir, int busy_ms, struct err *e)
+{
+	struct store *st;
+	int           rc;
+
+	*out = NULL;
+	if (sodium_init() < 0)
+		return err_set(e, ERR_STORE, "libsodium can't be started");
+	if (make_folder(model_dir, e) < 0)
+		return -1;
+	st = calloc(1, sizeof *st);
+	if (st == NULL)
+		return err_memory(e);
+	if (snprintf(st->path, sizeof st->path, "%s/" STORE_FILE, model_dir) >= (int)sizeof st->path)
+		err_set(e, ERR_USAGE, "MODEL_DIR is too long");
+	else if (make_file(st->path, e) == 0) {
+		rc = sqlite3_open_v2(st->path, &st->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+		                     SQLITE_OPEN_NOFOLLOW, NULL);
+		if (rc != SQLITE_OK) {
+			db_error(st->db, rc, e);
+		} else {
+			sqlite3_busy_timeout(st->db, busy_ms);
+			sqlite3_extended_result_codes(st->db, 1);
+			sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+			sqlite3_db_config(st->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+			if (exec(st, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+			             "PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;"
+			             "PRAGMA journal_size_limit = " WAL_BYTES_MAX ";", e) == 0 &&
+			    migrate(st, e) == 0) {
+				*out = st;
+				return 0;
+			}
+		}
+	}
+	store_close(st);
+	return -1;
+}
+
+void store_close(struct store *st)
+{
+	if (st == NULL)
+		return;
+	store_rollback(st);
+	for (size_t i = 0; i < SQL__MAX; i++)
+		sqlite3_finalize(st->stmt[i]);
+	sqlite3_close(st->db);
+	free(st);
+}
+
+static int begin(struct store *st, const char *sql, struct err *e)
+{
+	if (exec(st, sql, e) < 0)
+		return -1;
+	st->open_tx = true;
+	return 0;
+}
+
+int store_begin(struct store *st, struct err *e)
+{
+	return begin(st, "BEGIN IMMEDIATE", e);
+}
+
+int store_begin_read(struct store *st, struct err *e)
+{
+	return begin(st, "BEGIN", e);
+}
+
+int store_commit(struct store *st, struct err *e)
+{
+	if (exec(st, "COMMIT", e) < 0)
+		return -1;
+	st->open_tx = false;
+	return 0;
+}
+
+void store_rollback(struct store *st)
+{
+	if (st->open_tx)
+		(void)sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
+	st->open_tx = false;
+}
+
+int64_t store_bytes(struct store *st)
+{
+	static const char *const ends[] = { "", "-wal" };
+	struct stat              sb;
+	int64_t                  sum = 0;
+	char                     path[sizeof st->path + 8];
+
+	for (size_t i = 0; i < countof(ends); i++) {
+		snprintf(path, sizeof path, "%s%s", st->path, ends[i]);
+		if (stat(path, &sb) == 0)
+			sum += sb.st_size;
+	}
+	return sum;
+}
+
+/* ---- projects ------------------------------------------------------------- */
+
+/* The one integer of a query that came to rc: 0, 1 no row, -1.  s is a pointer
+ * since it is set by the query, in the same list of arguments. */
+static int one_int(int rc, sqlite3_stmt **s, int64_t *v)
+{
+	if (rc != 0)
+		return rc;
+	*v = column_int(*s, 0);
+	done(*s);
+	return 0;
+}
+
+int store_project_find(struct store *st, int64_t id, int64_t created_s, int64_t *row, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+	int           rc;
+
+	if (created_s == STORE_NULL)
+		return one_int(query(st, SQL_PROJECT_NEWEST, &s, e, "i", id), &s, row);
+	rc = one_int(query(st, SQL_PROJECT_PAIR, &s, e, "ii", id, created_s), &s, row);
+	if (rc == 1)
+		rc = one_int(query(st, SQL_PROJECT_WITHOUT_TIME, &s, e, "i", id), &s, row);
+	return rc;
+}
+
+int store_project_ensure(struct store *st, int64_t id, int64_t created_s, int64_t *row, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+	int           rc;
+
+	if (created_s == STORE_NULL) {
+		rc = store_project_find(st, id, created_s, row, e);
+	} else {
+		rc = one_int(query(st, SQL_PROJECT_PAIR, &s, e, "ii", id, created_s), &s, row);
+		if (rc == 1) {
+			rc = one_int(query(st, SQL_PROJECT_WITHOUT_TIME, &s, e, "i", id), &s, row);
+			if (rc == 0 && change(st, SQL_PROJECT_TIME, e, "ii", *row, created_s) < 0)
+				return -1;
+		}
+	}
+	if (rc != 1)
+		return rc;
+	if (change(st, SQL_PROJECT_ADD, e, "ii", id, created_s) < 0)
+		return -1;
+	*row = sqlite3_last_insert_rowid(st->db);
+	return 0;
+}
+
+int store_project_get(struct store *st, int64_t row, struct arena *a, struct project *p, struct err *e)
+{
+	sqlite3_stmt *s;
+	int           rc = query(st, SQL_PROJECT_GET, &s, e, "i", row);
+
+	if (rc != 0)
+		return rc == 1 ? err_set(e, ERR_NOT_FOUND, "the project is no longer there") : -1;
+	*p = (struct project){ .row = row, .id = column_int(s, 0), .created_s = column_int(s, 1),
+		.updates = column_int(s, 7), .updates_trained = column_int(s, 8), .unread = column_int(s, 9),
+		.webhook_s = column_int(s, 10), .fetched_s = column_int(s, 11) };
+	p->version.row = sqlite3_column_int64(s, 13);
+	p->version.number = sqlite3_column_int64(s, 14);
+	p->version.format = sqlite3_column_int64(s, 16);
+	p->version.logreg_c = sqlite3_column_double(s, 19);
+	p->version.n_examples = sqlite3_column_int64(s, 21);
+	p->version.created_s = sqlite3_column_int64(s, 22);
+	rc = column_copy(s, 2, a, &p->title, e) < 0 || column_copy(s, 3, a, &p->label_config, e) < 0 ||
+	     column_copy(s, 4, a, &p->config_hash, e) < 0 || column_copy(s, 5, a, &p->labels, e) < 0 ||
+	     column_copy(s, 6, a, &p->reason, e) < 0 || column_copy(s, 12, a, &p->fetch_error, e) < 0 ||
+	     column_copy(s, 15, a, &p->version.kind, e) < 0 ||
+	     column_copy(s, 17, a, &p->version.examples_hash, e) < 0 ||
+	     column_copy(s, 18, a, &p->version.token_pattern, e) < 0 ||
+	     column_copy(s, 20, a, &p->version.labels, e) < 0 ? -1 : 0;
+	done(s);
+	return rc;
+}
+
+/* All integers of column 0 of a running query. */
+static int int_list(struct store *st, sqlite3_stmt **sp, int rc, struct arena *a, int64_t **list, size_t *n,
+                    struct err *e)
+{
+	sqlite3_stmt *s = *sp;
+	size_t        cap = 0;
+	int64_t      *grown;
+
+	*list = NULL;
+	*n = 0;
+	for (; rc == 0; rc = next(st, s, e)) {
+		if (*n == cap) {
+			cap = cap == 0 ? 64 : cap * 2;
+			grown = arena_array(a, cap, sizeof *grown);
+			if (grown == NULL) {
+				done(s);
+				return err_memory(e);
+			}
+			if (*n > 0)
+				memcpy(grown, *list, *n * sizeof *grown);
+			*list = grown;
+		}
+		(*list)[(*n)++] = column_int(s, 0);
+	}
+	return rc == 1 ? 0 : -1;
+}
+
+int store_project_rows(struct store *st, struct arena *a, int64_t **rows, size_t *n, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+
+	return int_list(st, &s, query(st, SQL_PROJECT_ROWS, &s, e, ""), a, rows, n, e);
+}
+
+int store_project_config(struct store *st, int64_t row, struct span label_config, const char *config_hash,
+                         const char *control, const char *text_key, struct span labels,
+                         const char *reason, struct err *e)
+{
+	return change(st, SQL_PROJECT_CONFIG, e, "isttt" "st", row, label_config, config_hash, control, text_key,
+	              labels, reason) < 0 ? -1 : 0;
+}
+
+int store_project_title(struct store *st, int64_t row, struct span title, struct err *e)
+{
+	return change(st, SQL_PROJECT_TITLE, e, "is", row, title) < 0 ? -1 : 0;
+}
+
+int store_project_delete(struct store *st, int64_t row, struct err *e)
+{
+	return change(st, SQL_PROJECT_DELETE, e, "i", row) < 0 ? -1 : 0;
+}
+
+int store_compact(struct store *st, struct err *e)
+{
+	return exec(st, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE);", e);
+}
+
+int store_project_counts(struct store *st, int64_t row, struct project_counts *c, struct err *e)
+{
+	sqlite3_stmt *s;
+
+	if (query(st, SQL_PROJECT_COUNTS, &s, e, "i", row) != 0)
+		return -1;
+	*c = (struct project_counts){ column_int(s, 0), column_int(s, 1), column_int(s, 2) };
+	done(s);
+	return 0;
+}
+
+/* ---- tasks and annotations ------------------------------------------------- */
+
+int store_event_add(struct store *st, int64_t project, const char *source, const char *action,
+                    int64_t *event, struct err *e)
+{
+	if (change(st, SQL_EVENT_ADD, e, "iitti", project, clock_us(), source, action, (int64_t)0) < 0)
+		return -1;
+	*event = sqlite3_last_insert_rowid(st->db);
+	return 0;
+}
+
+int store_event_end(struct store *st, int64_t project, int64_t event, int64_t changed, int64_t unread,
+                    int64_t webhook_s, struct err *e)
+{
+	if (changed > 0 && change(st, SQL_EVENT_CHANGED, e, "ii", event, changed) < 0)
+		return -1;
+	return change(st, SQL_PROJECT_WEBHOOK, e, "iiii", project, webhook_s, changed, unread) < 0 ? -1 : 0;
+}
+
+int store_event_drop(struct store *st, int64_t event, struct err *e)
+{
+	return change(st, SQL_EVENT_DROP, e, "i", event) < 0 ? -1 : 0;
+}
+
+int store_event_last(struct store *st, int64_t *event, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+
+	return one_int(query(st, SQL_EVENT_LAST, &s, e, ""), &s, event);
+}
+
+/* Is what came later than what is kept?  `same`: the content is equal. */
+static bool later(int64_t came_us, int64_t kept_us, bool same)
+{
+	if (came_us == STORE_NULL || kept_us == STORE_NULL)
+		return !same;
+	return came_us > kept_us;
+}
+
+int store_task_put(struct store *st, int64_t project, const struct task_row *t, int64_t revive_until,
+                   bool *changed, struct err *e)
+{
+	sqlite3_stmt *s;
+	int           rc = query(st, SQL_TASK_GET, &s, e, "ii", project, t->id);
+
+	*changed = false;
+	if (rc < 0)
+		return -1;
+	if (rc == 0) {
+		bool    same = span_eq(column_span(s, 0), t->data), deleted = column_int(s, 2) != 0;
+		int64_t kept_us = column_int(s, 1);
+
+		done(s);
+		/* Label Studio moves a task's updated_at with each annotation: what
+		 * matters here is whether the data did change. */
+		if (deleted ? revive_until == 0 : same || (t->updated_us != STORE_NULL &&
+		    kept_us != STORE_NULL && t->updated_us < kept_us))
+			return 0;
+	}
+	*changed = true;
+	return change(st, SQL_TASK_PUT, e, "iisi", project, t->id, t->data, t->updated_us) < 0 ? -1 : 0;
+}
+
+int store_annotation_put(struct store *st, int64_t project, const struct annotation_row *a, int64_t event,
+                         int64_t revive_until, bool *changed, struct err *e)
+{
+	sqlite3_stmt *s;
+	int           rc;
+
+	*changed = false;
+	rc = query(st, SQL_TASK_GET, &s, e, "ii", project, a->task);
+	if (rc < 0)
+		return -1;
+	if (rc == 0) {
+		bool task_deleted = column_int(s, 2) != 0;
+
+		done(s);
+		if (task_deleted)
+			return 0;
+	}
+	rc = query(st, SQL_ANNOTATION_GET, &s, e, "ii", project, a->id);
+	if (rc < 0)
+		return -1;
+	if (rc == 0) {
+		bool same = column_int(s, 0) == a->task && span_eq(column_span(s, 1), a->result) &&
+		            (column_int(s, 2) != 0) == a->was_cancelled &&
+		            (column_int(s, 3) != 0) == a->ground_truth && column_int(s, 4) == a->completed_by;
+		bool newer = column_int(s, 7) != 0 ? column_int(s, 6) <= revive_until
+		                                   : later(a->updated_us, column_int(s, 5), same);
+
+		done(s);
+		if (!newer)
+			return 0;
+	}
+	*changed = true;
+	return change(st, SQL_ANNOTATION_PUT, e, "iiisiiiii", project, a->id, a->task, a->result,
+	              (int64_t)a->was_cancelled, (int64_t)a->ground_truth, a->completed_by, a->updated_us,
+	              event) < 0 ? -1 : 0;
+}
+
+int store_annotation_delete(struct store *st, int64_t project, int64_t id, int64_t event, int64_t *changed,
+                            struct err *e)
+{
+	sqlite3_stmt *s;
+	int           rc = query(st, SQL_ANNOTATION_GET, &s, e, "ii", project, id);
+
+	*changed = 0;
+	if (rc < 0)
+		return -1;
+	if (rc == 0) {
+		bool deleted = column_int(s, 7) != 0;
+
+		done(s);
+		if (deleted)
+			return 0;
+		*changed = 1;
+	}
+	return change(st, SQL_ANNOTATION_DELETE, e, "iii", project, id, event) < 0 ? -1 : 0;
+}
+
+int store_task_delete(struct store *st, int64_t project, int64_t id, int64_t event, int64_t *changed,
+                      struct err *e)
+{
+	if (change(st, SQL_TASK_DELETE, e, "ii", project, id) < 0)
+		return -1;
+	*changed = change(st, SQL_ANNOTATION_DELETE_TASK, e, "iii", project, id, event);
+	return *changed < 0 ? -1 : 0;
+}
+
+int store_annotation_ids(struct store *st, int64_t project, int64_t until, struct arena *a, int64_t **ids,
+                         size_t *n, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+
+	return int_list(st, &s, query(st, SQL_ANNOTATION_IDS, &s, e, "ii", project, until), a, ids, n, e);
+}
+
+int store_annotation_least(struct store *st, int64_t project, int64_t *id, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+
+	return one_int(query(st, SQL_ANNOTATION_LEAST, &s, e, "i", project), &s, id) < 0 ? -1 : 0;
+}
+
+int store_examples(struct store *st, int64_t project,
+                   int (*each)(void *arg, const struct labelled_row *row, struct err *e), void *arg,
+                   struct err *e)
+{
+	sqlite3_stmt *s;
+	int           rc = query(st, SQL_ANNOTATION_EXAMPLES, &s, e, "i", project);
+
+	for (; rc == 0; rc = next(st, s, e)) {
+		struct labelled_row row = {
+			.annotation = column_int(s, 0), .task = column_int(s, 1), .result = column_span(s, 2),
+			.was_cancelled = column_int(s, 3) != 0, .completed_by = column_int(s, 4),
+			.overruled = column_int(s, 5) != 0, .data = column_span(s, 6),
+		};
+
+		if (each(arg, &row, e) < 0) {
+			done(s);
+			return -1;
+		}
+	}
+	return rc == 1 ? 0 : -1;
+}
+
+/* ---- jobs -------------------------------------------------------------------- */
+
+static enum job_state state_of(struct span name)
+{
+	for (size_t i = 0; i < JOB__MAX; i++)
+		if (span_is(name, job_state_names[i]))
+			return (enum job_state)i;
+	return JOB_NONE;
+}
+
+/* 0, 1 none open, -1. */
+static int open_job(struct store *st, int64_t project, int64_t *row, enum job_state *state, struct err *e)
+{
+	sqlite3_stmt *s;
+	int           rc = query(st, SQL_JOB_OPEN, &s, e, "i", project);
+
+	if (rc != 0)
+		return rc;
+	*row = column_int(s, 0);
+	*state = state_of(column_span(s, 1));
+	done(s);
+	return 0;
+}
+
+int store_job_queue(struct store *st, int64_t project, const char *reason, int64_t now_s, int64_t *job,
+                    struct err *e)
+{
+	bool           person = strcmp(reason, "start") == 0 || strcmp(reason, "command") == 0;
+	enum job_state state;
+	int64_t        row;
+	int            rc = open_job(st, project, &row, &state, e);
+
+	if (rc == 1) {
+		if (change(st, SQL_JOB_ADD, e, "iti", project, reason, now_s) < 0)
+			return -1;
+		row = sqlite3_last_insert_rowid(st->db);
+	} else if (rc == 0 && state == JOB_QUEUED && person) {
+		rc = change(st, SQL_JOB_HURRY, e, "it", row, reason) < 0 ? -1 : 0;
+	} else if (rc == 0 && state == JOB_RUNNING && strcmp(reason, "updates") != 0) {
+		rc = change(st, SQL_JOB_AGAIN, e, "it", row, reason) < 0 ? -1 : 0;
+	}
+	if (rc >= 0 && job != NULL)
+		*job = row;
+	return rc < 0 ? -1 : 0;
+}
+
+int store_job_open(struct store *st, int64_t project, enum job_state *state, struct err *e)
+{
+	int64_t row;
+	int     rc = open_job(st, project, &row, state, e);
+
+	if (rc == 1)
+		*state = JOB_NONE;
+	return rc < 0 ? -1 : 0;
+}
+
+int store_job_due(struct store *st, int64_t now_s, int64_t projects[], size_t max, size_t *n, struct err *e)
+{
+	sqlite3_stmt *s;
+	int           rc = query(st, SQL_JOB_DUE, &s, e, "i", now_s);
+
+	for (*n = 0; rc == 0 && *n < max; rc = next(st, s, e))
+		projects[(*n)++] = column_int(s, 0);
+	if (rc == 0)
+		done(s);
+	return rc < 0 ? -1 : 0;
+}
+
+static int read_job(sqlite3_stmt **sp, int rc, struct arena *a, struct job *job, struct err *e)
+{
+	sqlite3_stmt *s = *sp;
+
+	if (rc != 0)
+		return rc;
+	*job = (struct job){ .state = state_of(column_span(s, 0)), .attempt = column_int(s, 3),
+		.queued_s = column_int(s, 4), .started_s = column_int(s, 5), .finished_s = column_int(s, 6),
+		.progress = sqlite3_column_double(s, 7), .version_number = column_int(s, 9),
+		.row = column_int(s, 10) };
+	rc = column_copy(s, 1, a, &job->reason, e) < 0 || column_copy(s, 8, a, &job->note, e) < 0 ? -1 : 0;
+	done(s);
+	return rc;
+}
+
+int store_job_get(struct store *st, int64_t row, struct arena *a, struct job *job, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+
+	return read_job(&s, query(st, SQL_JOB_GET, &s, e, "i", row), a, job, e);
+}
+
+int store_job_last(struct store *st, int64_t project, struct arena *a, struct job *job, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+
+	return read_job(&s, query(st, SQL_JOB_LAST, &s, e, "i", project), a, job, e);
+}
+
+int store_lease_take(struct store *st, int64_t project, int64_t now_s, struct lease *lease, struct err *e)
+{
+	unsigned char random[16];
+	sqlite3_stmt *s;
+	int64_t       taken;
+	int           rc;
+
+	*lease = (struct lease){ .project = project };
+	randombytes_buf(random, sizeof random);
+	sodium_bin2hex(lease->owner, sizeof lease->owner, random, sizeof random);
+	taken = change(st, SQL_LEASE_TAKE, e, "itii", project, (const char *)lease->owner, now_s, now_s + LEASE_S);
+	if (taken <= 0)
+		return taken < 0 ? -1 : 1;
+	rc = query(st, SQL_LEASE_GET, &s, e, "it", project, (const char *)lease->owner);
+	if (rc != 0)
+		return rc;
+	lease->job = column_int(s, 0);
+	lease->attempt = column_int(s, 1);
+	snprintf(lease->reason, sizeof lease->reason, "%.*s", (int)column_span(s, 2).len, column_span(s, 2).p);
+	done(s);
+	return 0;
+}
+
+static int lost_unless(int64_t rows, const struct lease *lease, struct err *e)
+{
+	if (rows == 0)
+		err_set(e, ERR_LEASE, "job %lld: another trainer has taken it over", (long long)lease->job);
+	return rows > 0 ? 0 : -1;
+}
+
+int store_lease_renew(struct store *st, const struct lease *lease, int64_t now_s, double progress, struct err *e)
+{
+	return lost_unless(change(st, SQL_LEASE_RENEW, e, "itiir", lease->job, (const char *)lease->owner,
+	                          lease->attempt, now_s + LEASE_S, progress), lease, e);
+}
+
+int store_lease_return(struct store *st, const struct lease *lease, struct err *e)
+{
+	return lost_unless(change(st, SQL_LEASE_RETURN, e, "iti", lease->job, (const char *)lease->owner,
+	                          lease->attempt), lease, e);
+}
+
+int store_lease_retry(struct store *st, const struct lease *lease, int64_t not_before_s, const char *note,
+                      struct err *e)
+{
+	return lost_unless(change(st, SQL_LEASE_RETRY, e, "itiit", lease->job, (const char *)lease->owner,
+	                          lease->attempt, not_before_s, note), lease, e);
+}
+
+/* Ends the job; what was asked for meanwhile follows. */
+static int finish(struct store *st, const struct lease *lease, enum job_state state, int64_t now_s,
+                  const char *note, int64_t version, bool due, struct err *e)
+{
+	sqlite3_stmt *s;
+	char          again[16] = "";
+
+	if (query(st, SQL_JOB_GET, &s, e, "i", lease->job) != 0)
+		return lost_unless(0, lease, e);
+	if (column_span(s, 2).p != NULL)
+		snprintf(again, sizeof again, "%.*s", (int)column_span(s, 2).len, column_span(s, 2).p);
+	done(s);
+	if (lost_unless(change(st, SQL_LEASE_FINISH, e, "itititi", lease->job, (const char *)lease->owner,
+	                       lease->attempt, job_state_names[state], now_s, note, version), lease, e) < 0)
+		return -1;
+	if (again[0] != '\0' || due)
+		return store_job_queue(st, lease->project, again[0] != '\0' ? again : "updates", now_s, NULL, e);
+	return 0;
+}
+
+int store_lease_finish(struct store *st, const struct lease *lease, enum job_state state, int64_t now_s,
+                       const char *note, struct err *e)
+{
+	return finish(st, lease, state, now_s, note, STORE_NULL, false, e);
+}
+
+/* ---- versions ------------------------------------------------------------------ */
+
+static int add_part(struct store *st, int64_t version, const struct version_part *part, struct err *e)
+{
+	unsigned char sum[crypto_hash_sha256_BYTES];
+
+	crypto_hash_sha256(sum, (const unsigned char *)part->bytes.p, part->bytes.len);
+	return change(st, SQL_PART_ADD, e, "itbb", version, part->name, part->bytes,
+	              (struct span){ (const char *)sum, sizeof sum }) < 0 ? -1 : 0;
+}
+
+int store_version_publish(struct store *st, const struct lease *lease, struct version *v,
+                          const struct version_part parts[], size_t n_parts, int64_t updates_trained,
+                          int64_t train_every, int64_t keep, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+	struct arena  a;
+	struct project p;
+	int           rc;
+
+	/* The fence: a trainer that lost its lease stops here. */
+	if (store_lease_renew(st, lease, clock_s(), 1, e) < 0)
+		return -1;
+	if (one_int(query(st, SQL_VERSION_NUMBER, &s, e, "i", lease->project), &s, &v->number) != 0)
+		return err_set(e, ERR_NOT_FOUND, "the project is no longer there");
+	if (change(st, SQL_VERSION_ADD, e, "iisissiiiiisrir", lease->project, v->number, v->kind, v->format,
+	           v->labels, v->examples_hash, v->n_examples, v->n_cancelled, v->n_empty, v->n_unknown,
+	           v->n_overruled, v->token_pattern, v->logreg_c, v->created_s, v->train_seconds) < 0)
+		return -1;
+	v->row = sqlite3_last_insert_rowid(st->db);
+	for (size_t i = 0; i < n_parts; i++)
+		if (add_part(st, v->row, &parts[i], e) < 0)
+			return -1;
+	if (change(st, SQL_VERSION_SELECT, e, "iii", lease->project, v->row, updates_trained) < 0)
+		return -1;
+	arena_init(&a, (size_t)64 << 20);
+	rc = store_project_get(st, lease->project, &a, &p, e);
+	arena_clear(&a);
+	if (rc < 0 || finish(st, lease, JOB_DONE, v->created_s, NULL, v->row,
+	                     p.updates - updates_trained >= train_every, e) < 0)
+		return -1;
+	return change(st, SQL_PART_PRUNE, e, "ii", lease->project, keep) < 0 ? -1 : 0;
+}
+
+int store_version_metrics(struct store *st, int64_t version, int64_t n_held_out, double accuracy,
+                          double macro_f1, double log_loss, struct err *e)
+{
+	return change(st, SQL_VERSION_METRICS, e, "iirrr", version, n_held_out, accuracy, macro_f1, log_loss) < 0
+	       ? -1 : 0;
+}
+
+static int read_version(sqlite3_stmt *s, struct arena *a, struct version *v, struct err *e)
+{
+	*v = (struct version){ .row = column_int(s, 0), .number = column_int(s, 1), .format = column_int(s, 3),
+		.n_examples = column_int(s, 6), .n_cancelled = column_int(s, 7), .n_empty = column_int(s, 8),
+		.n_unknown = column_int(s, 9), .n_overruled = column_int(s, 10),
+		.logreg_c = sqlite3_column_double(s, 12), .created_s = column_int(s, 13),
+		.train_seconds = sqlite3_column_double(s, 14), .n_held_out = column_int(s, 15),
+		.accuracy = sqlite3_column_double(s, 16), .macro_f1 = sqlite3_column_double(s, 17),
+		.log_loss = sqlite3_column_double(s, 18), .damaged = column_int(s, 19) != 0,
+		.has_parts = column_int(s, 20) != 0 };
+	return column_copy(s, 2, a, &v->kind, e) < 0 || column_copy(s, 4, a, &v->labels, e) < 0 ||
+	       column_copy(s, 5, a, &v->examples_hash, e) < 0 ||
+	       column_copy(s, 11, a, &v->token_pattern, e) < 0 ? -1 : 0;
+}
+
+int store_version_list(struct store *st, int64_t project, struct arena *a, struct version **list, size_t *n,
+                       struct err *e)
+{
+	sqlite3_stmt   *s;
+	struct version *grown;
+	size_t          cap = 0;
+	int             rc = query(st, SQL_VERSION_LIST, &s, e, "i", project);
+
+	*list = NULL;
+	for (*n = 0; rc == 0; rc = next(st, s, e)) {
+		if (*n == cap) {
+			cap = cap == 0 ? 16 : cap * 2;
+			grown = arena_array(a, cap, sizeof *grown);
+			if (grown == NULL) {
+				done(s);
+				return err_memory(e);
+			}
+			if (*n > 0)
+				memcpy(grown, *list, *n * sizeof *grown);
+			*list = grown;
+		}
+		if (read_version(s, a, &(*list)[*n], e) < 0) {
+			done(s);
+			return -1;
+		}
+		(*n)++;
+	}
+	return rc == 1 ? 0 : -1;
+}
+
+int store_version_select(struct store *st, int64_t project, int64_t version, struct err *e)
+{
+	return change(st, SQL_VERSION_SELECT, e, "iii", project, version == 0 ? STORE_NULL : version,
+	              STORE_NULL) < 0 ? -1 : 0;
+}
+
+int store_version_damaged(struct store *st, int64_t version, struct err *e)
+{
+	return change(st, SQL_VERSION_DAMAGED, e, "i", version) < 0 ? -1 : 0;
+}
+
+int store_part(struct store *st, int64_t version, const char *name, struct span *bytes, struct err *e)
+{
+	unsigned char sum[crypto_hash_sha256_BYTES];
+	sqlite3_stmt *s;
+	struct span   stored, want;
+	char         *copy;
+	int           rc = query(st, SQL_PART_GET, &s, e, "it", version, name);
+
+	if (rc != 0)
+		return rc;
+	stored = column_span(s, 0);
+	want = column_span(s, 1);
+	crypto_hash_sha256(sum, (const unsigned char *)stored.p, stored.len);
+	if (!span_eq(want, (struct span){ (const char *)sum, sizeof sum })) {
+		done(s);
+		return err_set(e, ERR_DAMAGED, "part \"%s\" does not have its checksum", name);
+	}
+	copy = malloc(stored.len + 1);
+	if (copy != NULL) {
+		memcpy(copy, stored.p, stored.len);
+		copy[stored.len] = '\0';
+		*bytes = (struct span){ copy, stored.len };
+	}
+	done(s);
+	return copy == NULL ? err_memory(e) : 0;
+}
+
+int store_fetched(struct store *st, int64_t project, int64_t now_s, int64_t unread, struct err *e)
+{
+	return change(st, SQL_PROJECT_FETCHED, e, "iii", project, now_s, unread) < 0 ? -1 : 0;
+}
+
+int store_fetch_failed(struct store *st, int64_t project, const char *reason, struct err *e)
+{
+	return change(st, SQL_PROJECT_FETCH_ERROR, e, "it", project, reason) < 0 ? -1 : 0;
+}

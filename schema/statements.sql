@@ -1,0 +1,213 @@
+-- Every statement of the store.  A line `-- name: parameters` begins one; the
+-- build writes `enum sql { SQL_NAME … }` and their texts to build/sql.h.
+
+-- project_pair: ?1 id, ?2 created_s.
+SELECT row FROM project WHERE id = ?1 AND created_s = ?2;
+
+-- project_without_time: ?1 id.
+SELECT row FROM project WHERE id = ?1 AND created_s IS NULL;
+
+-- project_newest: ?1 id.
+SELECT row FROM project WHERE id = ?1 ORDER BY row DESC LIMIT 1;
+
+-- project_rows: all.
+SELECT row FROM project ORDER BY id, row;
+
+-- project_get: ?1 row.
+-- The version in force: the current one, or where that is damaged the newest before it that is whole.
+SELECT p.id, p.created_s, p.title, p.label_config, p.config_hash, p.labels, p.reason,
+       p.updates, p.updates_trained, p.unread, p.webhook_s, p.fetched_s, p.fetch_error,
+       v.row, v.number, v.kind, v.format, v.examples_hash, v.token_pattern, v.logreg_c, v.labels, v.n_examples, v.created_s
+  FROM project p
+  LEFT JOIN model_version v ON v.row = (
+       SELECT w.row FROM model_version w
+        WHERE w.project = p.row AND w.damaged = 0
+          AND w.number <= (SELECT c.number FROM model_version c WHERE c.row = p.current_version)
+          AND (w.row = p.current_version OR EXISTS (SELECT 1 FROM model_part m WHERE m.version = w.row))
+        ORDER BY w.number DESC LIMIT 1)
+ WHERE p.row = ?1;
+
+-- project_add: ?1 id, ?2 created_s or NULL.
+INSERT INTO project (id, created_s) VALUES (?1, ?2);
+
+-- project_time: ?1 row, ?2 created_s.
+UPDATE project SET created_s = ?2 WHERE row = ?1;
+
+-- project_config: ?1 row, ?2 label_config, ?3 config_hash, ?4 control, ?5 text_key, ?6 labels, ?7 reason.
+UPDATE project SET label_config = ?2, config_hash = ?3, control = ?4, text_key = ?5, labels = ?6, reason = ?7
+ WHERE row = ?1;
+
+-- project_title: ?1 row, ?2 title.
+UPDATE project SET title = ?2 WHERE row = ?1 AND title IS NOT ?2;
+
+-- project_webhook: ?1 row, ?2 now_s, ?3 rows changed, ?4 events without payload.
+UPDATE project SET webhook_s = coalesce(?2, webhook_s), updates = updates + ?3, unread = unread + ?4 WHERE row = ?1;
+
+-- project_fetched: ?1 row, ?2 now_s, ?3 value of unread when the reading began.
+UPDATE project SET fetched_s = ?2, fetch_error = NULL, unread = max(0, unread - ?3) WHERE row = ?1;
+
+-- project_fetch_error: ?1 row, ?2 reason.
+UPDATE project SET fetch_error = ?2 WHERE row = ?1;
+
+-- project_delete: ?1 row.
+DELETE FROM project WHERE row = ?1;
+
+-- task_get: ?1 project, ?2 id.
+SELECT data, updated_us, deleted FROM task WHERE project = ?1 AND id = ?2;
+
+-- task_put: ?1 project, ?2 id, ?3 data, ?4 updated_us.
+INSERT INTO task (project, id, data, updated_us) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (project, id) DO UPDATE SET data = ?3, updated_us = ?4, deleted = 0;
+
+-- task_delete: ?1 project, ?2 id.
+INSERT INTO task (project, id, deleted) VALUES (?1, ?2, 1)
+    ON CONFLICT (project, id) DO UPDATE SET data = NULL, deleted = 1;
+
+-- annotation_get: ?1 project, ?2 id.
+SELECT task, result, was_cancelled, ground_truth, completed_by, updated_us, event, deleted
+  FROM annotation WHERE project = ?1 AND id = ?2;
+
+-- annotation_put: ?1 project, ?2 id, ?3 task, ?4 result, ?5 was_cancelled, ?6 ground_truth, ?7 completed_by, ?8 updated_us, ?9 event.
+INSERT INTO annotation (project, id, task, result, was_cancelled, ground_truth, completed_by, updated_us, event)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    ON CONFLICT (project, id) DO UPDATE
+   SET task = ?3, result = ?4, was_cancelled = ?5, ground_truth = ?6, completed_by = ?7, updated_us = ?8, event = ?9, deleted = 0;
+
+-- annotation_delete: ?1 project, ?2 id, ?3 event.
+-- Also for one never seen: its "created" may come late.
+INSERT INTO annotation (project, id, event, deleted) VALUES (?1, ?2, ?3, 1)
+    ON CONFLICT (project, id) DO UPDATE SET result = NULL, event = ?3, deleted = 1;
+
+-- annotation_delete_task: ?1 project, ?2 task, ?3 event.
+UPDATE annotation SET result = NULL, event = ?3, deleted = 1 WHERE project = ?1 AND task = ?2 AND deleted = 0;
+
+-- annotation_ids: ?1 project, ?2 event.
+-- Those that an export read since event ?2 should have held; imported ones (negative) are ours alone.
+SELECT id FROM annotation WHERE project = ?1 AND deleted = 0 AND event <= ?2 AND id > 0 ORDER BY id;
+
+-- annotation_least: ?1 project.
+SELECT max(id) FROM annotation WHERE project = ?1 AND id < 0;
+
+-- annotation_examples: ?1 project.
+SELECT a.id, a.task, a.result, a.was_cancelled, a.completed_by,
+       a.ground_truth = 0 AND EXISTS (SELECT 1 FROM annotation g
+              WHERE g.project = a.project AND g.task = a.task AND g.ground_truth = 1
+                AND g.deleted = 0 AND g.was_cancelled = 0),
+       t.data
+  FROM annotation a JOIN task t ON t.project = a.project AND t.id = a.task AND t.deleted = 0
+ WHERE a.project = ?1 AND a.deleted = 0
+ ORDER BY a.id;
+
+-- event_add: ?1 project, ?2 received_us, ?3 source, ?4 action, ?5 changed.
+INSERT INTO event (project, received_us, source, action, changed) VALUES (?1, ?2, ?3, ?4, ?5);
+
+-- event_changed: ?1 row, ?2 changed.
+UPDATE event SET changed = ?2 WHERE row = ?1;
+
+-- event_drop: ?1 row.
+DELETE FROM event WHERE row = ?1;
+
+-- event_last: none.
+-- Of all that were given out, deleted ones too.
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0);
+
+-- project_counts: ?1 project.
+SELECT (SELECT count(*) FROM annotation WHERE project = ?1 AND deleted = 0),
+       (SELECT count(*) FROM annotation WHERE project = ?1 AND deleted = 0 AND was_cancelled = 1),
+       (SELECT count(*) FROM task WHERE project = ?1 AND deleted = 0);
+
+-- job_open: ?1 project.
+SELECT row, state FROM train_job WHERE project = ?1 AND state IN ('queued', 'running');
+
+-- job_add: ?1 project, ?2 reason, ?3 now_s.
+INSERT INTO train_job (project, state, reason, queued_s) VALUES (?1, 'queued', ?2, ?3);
+
+-- job_again: ?1 row, ?2 reason.
+-- 'start' outweighs what came before it.
+UPDATE train_job SET again = CASE WHEN again IS NULL OR ?2 = 'start' THEN ?2 ELSE again END WHERE row = ?1;
+
+-- job_hurry: ?1 row, ?2 reason.
+-- A person asks for a queued one: no back-off, and its attempts count anew.
+UPDATE train_job SET reason = ?2, not_before_s = 0, attempt = 0 WHERE row = ?1 AND state = 'queued';
+
+-- job_due: ?1 now_s.
+-- Queued ones whose time has come and running ones whose lease is no longer good.
+SELECT project FROM train_job
+ WHERE (state = 'queued' AND not_before_s <= ?1)
+    OR (state = 'queued' AND not_before_s > ?1 + 3600)
+    OR (state = 'running' AND (lease_until_s < ?1 OR lease_until_s > ?1 + 30))
+ ORDER BY row;
+
+-- lease_take: ?1 project, ?2 owner, ?3 now_s, ?4 lease end.
+-- Changes no row while another owner's lease is good.
+UPDATE train_job
+   SET owner = ?2, lease_until_s = ?4, state = 'running', attempt = attempt + 1, started_s = ?3, progress = 0
+ WHERE project = ?1
+   AND ((state = 'queued' AND (not_before_s <= ?3 OR not_before_s > ?3 + 3600))
+        OR (state = 'running' AND (lease_until_s < ?3 OR lease_until_s > ?3 + 30)));
+
+-- lease_get: ?1 project, ?2 owner.
+SELECT row, attempt, reason FROM train_job WHERE project = ?1 AND owner = ?2 AND state = 'running';
+
+-- lease_renew: ?1 job, ?2 owner, ?3 attempt, ?4 lease end, ?5 progress.
+UPDATE train_job SET lease_until_s = ?4, progress = ?5
+ WHERE row = ?1 AND owner = ?2 AND attempt = ?3 AND state = 'running';
+
+-- lease_return: ?1 job, ?2 owner, ?3 attempt.
+-- Told to stop: the next trainer starts where this one did.
+UPDATE train_job SET state = 'queued', owner = NULL, lease_until_s = NULL, attempt = attempt - 1, progress = NULL
+ WHERE row = ?1 AND owner = ?2 AND attempt = ?3 AND state = 'running';
+
+-- lease_retry: ?1 job, ?2 owner, ?3 attempt, ?4 not_before_s, ?5 note.
+UPDATE train_job SET state = 'queued', owner = NULL, lease_until_s = NULL, progress = NULL, not_before_s = ?4, note = ?5
+ WHERE row = ?1 AND owner = ?2 AND attempt = ?3 AND state = 'running';
+
+-- lease_finish: ?1 job, ?2 owner, ?3 attempt, ?4 state, ?5 now_s, ?6 note, ?7 version.
+UPDATE train_job SET state = ?4, owner = NULL, lease_until_s = NULL, progress = NULL, finished_s = ?5, note = ?6, version = ?7
+ WHERE row = ?1 AND owner = ?2 AND attempt = ?3 AND state = 'running';
+
+-- job_get: ?1 row.
+SELECT j.state, j.reason, j.again, j.attempt, j.queued_s, j.started_s, j.finished_s, j.progress, j.note, v.number, j.row
+  FROM train_job j LEFT JOIN model_version v ON v.row = j.version WHERE j.row = ?1;
+
+-- job_last: ?1 project.
+SELECT j.state, j.reason, j.again, j.attempt, j.queued_s, j.started_s, j.finished_s, j.progress, j.note, v.number, j.row
+  FROM train_job j LEFT JOIN model_version v ON v.row = j.version WHERE j.project = ?1 ORDER BY j.row DESC LIMIT 1;
+
+-- job_counts: none.
+SELECT state, count(*) FROM train_job GROUP BY state;
+
+-- version_number: ?1 project.
+UPDATE project SET last_number = last_number + 1 WHERE row = ?1 RETURNING last_number;
+
+-- version_add: ?1 project, ?2 number, ?3 kind, ?4 format, ?5 labels, ?6 examples_hash, ?7 n_examples, ?8 n_cancelled, ?9 n_empty, ?10 n_unknown, ?11 n_overruled, ?12 token_pattern, ?13 logreg_c, ?14 created_s, ?15 train_seconds.
+INSERT INTO model_version (project, number, kind, format, labels, examples_hash, n_examples, n_cancelled, n_empty,
+                           n_unknown, n_overruled, token_pattern, logreg_c, created_s, train_seconds)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15);
+
+-- version_select: ?1 project, ?2 version or NULL, ?3 updates_trained or NULL.
+UPDATE project SET current_version = ?2, updates_trained = coalesce(?3, updates_trained) WHERE row = ?1;
+
+-- version_metrics: ?1 version, ?2 n_held_out, ?3 accuracy, ?4 macro_f1, ?5 log_loss.
+UPDATE model_version SET n_held_out = ?2, accuracy = ?3, macro_f1 = ?4, log_loss = ?5 WHERE row = ?1;
+
+-- version_damaged: ?1 version.
+UPDATE model_version SET damaged = 1 WHERE row = ?1;
+
+-- version_list: ?1 project.
+SELECT v.row, v.number, v.kind, v.format, v.labels, v.examples_hash, v.n_examples, v.n_cancelled, v.n_empty, v.n_unknown,
+       v.n_overruled, v.token_pattern, v.logreg_c, v.created_s, v.train_seconds, v.n_held_out, v.accuracy, v.macro_f1,
+       v.log_loss, v.damaged, EXISTS (SELECT 1 FROM model_part m WHERE m.version = v.row)
+  FROM model_version v WHERE v.project = ?1 ORDER BY v.number DESC;
+
+-- part_add: ?1 version, ?2 name, ?3 bytes, ?4 sha256.
+INSERT INTO model_part (version, name, bytes, sha256) VALUES (?1, ?2, ?3, ?4);
+
+-- part_get: ?1 version, ?2 name.
+SELECT bytes, sha256 FROM model_part WHERE version = ?1 AND name = ?2;
+
+-- part_prune: ?1 project, ?2 how many of the newest versions keep theirs.
+DELETE FROM model_part WHERE version IN (
+       SELECT v.row FROM model_version v WHERE v.project = ?1
+          AND v.row IS NOT (SELECT current_version FROM project WHERE row = ?1)
+        ORDER BY v.number DESC LIMIT -1 OFFSET ?2 - 1);
