@@ -1,0 +1,713 @@
+/* prelabel.c - the command line: one row a command; `start` is the supervisor. */
+#include "base/clock.h"
+#include "base/env.h"
+#include "base/log.h"
+#include "evaluate.h"
+#include "import.h"
+#include "predict.h"
+#include "serving.h"
+#include "status.h"
+#include "store/store.h"
+#include "supervisor.h"
+#include "train.h"
+#include "trainer.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BUSY_MS 10000       /* a person or a trainer may wait for another's write */
+
+enum { DONE = 0, FAILED = 1, USAGE = 2 };
+
+/* What the options said. */
+struct args {
+	struct env     env;
+	struct store  *st;         /* where the command needs one */
+	int64_t        project;    /* Label Studio's id; STORE_NULL: not named */
+	int64_t        queued;     /* project row, for a trainer */
+	bool           json;
+	char *const   *rest;       /* operands */
+	int            n_rest;
+	const char    *command;
+};
+
+static int fail(const struct err *e)
+{
+	fprintf(stderr, "prelabel: %s\n", e->msg);
+	return e->code == ERR_USAGE ? USAGE : FAILED;
+}
+
+static int usage_error(const struct args *a, const char *why)
+{
+	fprintf(stderr, "prelabel %s: %s (see `prelabel help %s`)\n", a->command, why, a->command);
+	return USAGE;
+}
+
+/* The project that is meant: DONE, or an exit status when a line has said why. */
+static int project_row(struct args *a, int64_t *row)
+{
+	struct err   e = { 0 };
+	struct arena arena;
+	int64_t     *rows;
+	size_t       n = 0;
+	int          rc;
+
+	if (a->project != STORE_NULL) {
+		rc = store_project_find(a->st, a->project, STORE_NULL, row, &e);
+		if (rc == 1)
+			err_set(&e, ERR_NOT_FOUND, "project %lld is not known", (long long)a->project);
+		return rc == 0 ? DONE : fail(&e);
+	}
+	arena_init(&arena, (size_t)1 << 26);
+	rc = store_project_rows(a->st, &arena, &rows, &n, &e);
+	if (rc == 0 && n == 1)
+		*row = rows[0];
+	arena_clear(&arena);
+	if (rc < 0)
+		return fail(&e);
+	if (n == 0) {
+		err_set(&e, ERR_NOT_FOUND, "no project is known yet");
+		return fail(&e);
+	}
+	return n == 1 ? DONE : usage_error(a, "more than one project is known: name one with --project N");
+}
+
+static int print_json(json_object *o, const struct err *e)
+{
+	if (o == NULL)
+		return fail(e);
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+	                                       JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(o);
+	return DONE;
+}
+
+static const char *text_of(json_object *o, const char *key)
+{
+	json_object *v = json_object_object_get(o, key);
+
+	return v == NULL ? "-" : json_object_get_string(v);
+}
+
+/* ---- start -------------------------------------------------------------------------- */
+
+static int jobs_due(void *arg, int64_t projects[], size_t max, struct err *e)
+{
+	size_t n;
+
+	return store_job_due(arg, clock_s(), projects, max, &n, e) < 0 ? -1 : (int)n;
+}
+
+/* The path of what lies beside the running program. */
+static int beside(const char *name, char path[PATH_MAX])
+{
+	char    self[PATH_MAX], *slash;
+	ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
+
+	if (len <= 0)
+		return -1;
+	self[len] = '\0';
+	slash = strrchr(self, '/');
+	if (slash == NULL)
+		return -1;
+	*slash = '\0';
+	return snprintf(path, PATH_MAX, "%s/%s", self, name) < PATH_MAX ? access(path, F_OK) : -1;
+}
+
+static int run_start(struct args *a)
+{
+	char       programs[PATH_MAX], conf[PATH_MAX], self[PATH_MAX];
+	struct err e = { 0 };
+
+	if (a->n_rest > 0)
+		return usage_error(a, "takes no operand");
+	if (beside("cgi", programs) < 0 || beside("lighttpd.conf", conf) < 0 || beside("prelabel", self) < 0) {
+		err_set(&e, ERR_NOT_FOUND, "cgi/ and lighttpd.conf are not beside the program");
+		return fail(&e);
+	}
+	return supervisor_run(&(struct supervisor){ .env = &a->env, .programs = programs, .conf = conf,
+	                                            .prelabel = self, .due = jobs_due, .arg = a->st });
+}
+
+/* ---- status, versions, env ------------------------------------------------------------- */
+
+static void print_project(json_object *p)
+{
+	json_object *version = json_object_object_get(p, "version"), *held_out;
+
+	printf("project %s  %s\n", text_of(p, "project"), text_of(p, "title"));
+	printf("  state          %s\n", text_of(p, "state"));
+	printf("  model_version  %s\n", text_of(p, "model_version"));
+	printf("  counter        %s of %s\n", text_of(p, "counter"), text_of(p, "start_training_each_n_updates"));
+	printf("  annotations    %s (%s skipped) in %s tasks\n", text_of(p, "annotations"), text_of(p, "skipped"),
+	       text_of(p, "tasks"));
+	printf("  labels         %s\n", text_of(p, "labels"));
+	if (version != NULL) {
+		printf("  trained        %s on %s examples in %s s\n", text_of(version, "trained_at"),
+		       text_of(version, "examples"), text_of(version, "seconds"));
+		held_out = json_object_object_get(version, "held_out");
+		if (held_out != NULL)
+			printf("  held out       %s examples: accuracy %s, macro F1 %s, log loss %s\n",
+			       text_of(held_out, "n"), text_of(held_out, "accuracy"), text_of(held_out, "macro_f1"),
+			       text_of(held_out, "log_loss"));
+	}
+	printf("  last webhook   %s\n", json_object_object_get(p, "last_webhook") == NULL
+	       ? "none seen yet: is it active in Label Studio, and may Label Studio send to this address?"
+	       : text_of(p, "last_webhook"));
+	if (json_object_object_get(p, "fetch_error") != NULL)
+		printf("  Label Studio   %s\n", text_of(p, "fetch_error"));
+}
+
+static int run_status(struct args *a)
+{
+	json_object *list = json_object_new_array(), *one = NULL;
+	struct err   e = { 0 };
+	struct arena arena;
+	int64_t     *rows, named;
+	size_t       n = 1;
+	int          rc = DONE;
+
+	arena_init(&arena, (size_t)1 << 26);
+	rows = &named;
+	if (a->project != STORE_NULL)
+		rc = project_row(a, &named);
+	else if (store_project_rows(a->st, &arena, &rows, &n, &e) < 0)
+		rc = fail(&e);
+	for (size_t i = 0; rc == DONE && i < n; i++) {
+		one = status_project(a->st, &a->env, rows[i], &e);
+		if (one == NULL)
+			rc = fail(&e);
+		else if (!a->json)
+			print_project(one);
+		if (one != NULL)
+			json_object_array_add(list, one);
+	}
+	if (rc == DONE && a->json)
+		rc = print_json(json_object_get(a->project != STORE_NULL ? one : list), &e);
+	else if (rc == DONE && n == 0)
+		printf("no project is known yet: connect prelabel in Label Studio, Settings > Model\n");
+	json_object_put(list);
+	arena_clear(&arena);
+	return rc;
+}
+
+static int run_versions(struct args *a)
+{
+	struct err   e = { 0 };
+	json_object *list;
+	int64_t      row;
+	int          rc = project_row(a, &row);
+
+	if (rc != DONE)
+		return rc;
+	list = status_version_list(a->st, &a->env, row, &e);
+	if (list == NULL || a->json)
+		return print_json(list, &e);
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		json_object *v = json_object_array_get_idx(list, i), *held_out = json_object_object_get(v, "held_out");
+		bool         kept = json_object_object_get(v, "kept") == NULL ||
+		                    json_object_get_boolean(json_object_object_get(v, "kept"));
+
+		printf("%c %-32s %-20s %8s examples", json_object_get_boolean(json_object_object_get(v, "in_force")) ? '*' : ' ',
+		       text_of(v, "model_version"), text_of(v, "trained_at"), text_of(v, "examples"));
+		if (held_out != NULL)
+			printf("  accuracy %s", text_of(held_out, "accuracy"));
+		puts(kept ? "" : "  (weights no longer kept)");
+	}
+	json_object_put(list);
+	return DONE;
+}
+
+static int run_env(struct args *a)
+{
+	const struct env_row *rows;
+	struct err            e = { 0 };
+	size_t                n = env_rows(&rows, &e);
+
+	if (n == 0)
+		return fail(&e);
+	if (a->json) {
+		json_object *o = json_object_new_object();
+
+		for (size_t i = 0; i < n; i++)
+			json_object_object_add(o, rows[i].name, json_object_new_string(rows[i].value));
+		return print_json(o, &e);
+	}
+	for (size_t i = 0; i < n; i++)
+		printf("%s=%s\n    %s%s%s%s%s%s%s\n", rows[i].name, rows[i].value, rows[i].help,
+		       rows[i].deflt[0] == '\0' ? "" : "; default ", rows[i].deflt,
+		       rows[i].allowed[0] == '\0' ? "" : "; ", rows[i].allowed,
+		       rows[i].older == NULL ? "" : "; also ", rows[i].older == NULL ? "" : rows[i].older);
+	return DONE;
+}
+
+/* ---- train --------------------------------------------------------------------------------- */
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	train_stop();
+}
+
+/* One line of progress on a terminal, written over itself. */
+static void show_progress(void *arg, const char *what, double share)
+{
+	double *last = arg, now = clock_monotonic();
+
+	if (now - *last < 0.1)
+		return;
+	*last = now;
+	if (share > 0)
+		fprintf(stderr, "\r\033[K%s: %.0f %%", what, share * 100);
+	else
+		fprintf(stderr, "\r\033[K%s", what);
+}
+
+static int print_trained(const struct args *a, const struct train_result *r, double seconds)
+{
+	struct err e = { 0 };
+
+	if (a->json) {
+		json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "state", json_object_new_string(job_state_names[r->state]));
+		json_object_object_add(o, "model_version", r->state == JOB_DONE ? json_object_new_string(r->version) : NULL);
+		json_object_object_add(o, "examples", json_object_new_int64(r->n_examples));
+		json_object_object_add(o, "seconds", json_object_new_double(r->seconds));
+		json_object_object_add(o, "note", r->note[0] == '\0' ? NULL : json_object_new_string(r->note));
+		print_json(o, &e);
+	} else if (r->state == JOB_DONE) {
+		printf("%s: %lld examples, %.3f s (%.3f s with the held-out test)\n", r->version,
+		       (long long)r->n_examples, r->seconds, seconds);
+	}
+	if (r->state == JOB_DONE)
+		return DONE;
+	fprintf(stderr, "prelabel: no new version: %s\n", r->note[0] != '\0' ? r->note : "another trainer took the job");
+	return FAILED;
+}
+
+static int run_train(struct args *a)
+{
+	const struct sigaction stop = { .sa_handler = on_signal };
+	struct train_options   opt = { .foreground = a->queued == STORE_NULL };
+	struct train_result    result;
+	struct err             e = { 0 };
+	double                 shown = 0, began = clock_monotonic();
+	int64_t                row = a->queued;
+	int                    rc = DONE, log = trainer_log(a->env.model_dir);
+
+	log_open("train", opt.foreground ? LOG_WARNING : (enum log_level)a->env.log_level);
+	log_tee(log, (enum log_level)a->env.log_level);
+	if (opt.foreground && (rc = project_row(a, &row)) != DONE)
+		return rc;
+	if (opt.foreground && isatty(STDERR_FILENO)) {
+		opt.show = show_progress;
+		opt.arg = &shown;
+	}
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGINT, &stop, NULL);
+	rc = train_run(a->st, &a->env, row, &opt, &result, &e);
+	if (opt.show != NULL)
+		fputs("\r\033[K", stderr);
+	log_tee(-1, LOG_ERROR);
+	if (log >= 0)
+		close(log);
+	if (rc < 0 && opt.foreground)
+		return fail(&e);
+	if (rc < 0) {
+		log_line(e.code == ERR_STOPPED ? LOG_INFO : LOG_ERROR, "%s", e.msg);
+		return e.code == ERR_STOPPED ? DONE : FAILED;
+	}
+	return opt.foreground ? print_trained(a, &result, clock_monotonic() - began) : DONE;
+}
+
+/* ---- predict ------------------------------------------------------------------------------- */
+
+/* What serves the project named, with its label config. */
+static int serving_of(struct args *a, struct serving **s, struct err *e)
+{
+	struct project p;
+	struct arena   arena;
+	int64_t        row;
+	int            rc = project_row(a, &row);
+
+	if (rc != DONE)
+		return rc;
+	arena_init(&arena, (size_t)1 << 28);
+	if (store_project_get(a->st, row, &arena, &p, e) < 0)
+		rc = fail(e);
+	else if (p.label_config.p == NULL) {
+		err_set(e, ERR_SHAPE, "project %lld: no labeling config is known yet", (long long)p.id);
+		rc = fail(e);
+	} else if (serving_get(a->st, &a->env, &p, p.label_config, s, e) < 0) {
+		rc = fail(e);
+	}
+	arena_clear(&arena);
+	return rc;
+}
+
+static int put_predicted(const struct serving *s, struct span text, struct arena *scratch, struct err *e)
+{
+	const struct control_tag *control = s->config->choices;
+	struct prediction         p;
+	json_object              *o, *proba;
+
+	if (predict_text(s, text, scratch, &p, e) < 0)
+		return -1;
+	o = json_object_new_object();
+	proba = json_object_new_object();
+	for (size_t i = 0; i < p.n_proba; i++)
+		json_object_object_add(proba, control->labels[i].name, json_object_new_double(p.proba[i]));
+	json_object_object_add(o, "text", json_object_new_string_len(text.p == NULL ? "" : text.p, (int)text.len));
+	json_object_object_add(o, "label", p.n_regions == 0 ? NULL : json_object_new_string(p.regions[0].choices[0]));
+	json_object_object_add(o, "score", json_object_new_double(p.score));
+	json_object_object_add(o, "probabilities", proba);
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(o);
+	arena_reset(scratch);
+	return 0;
+}
+
+/* A line is a JSON object with "text", or else the text itself. */
+static int predict_line(const struct serving *s, struct span line, struct arena *a, struct arena *scratch, struct err *e)
+{
+	struct span text = line;
+	struct err  why = { 0 };
+
+	if (line.len > 0 && line.p[0] == '{' && jsonl_text(line, a, &text, &why) < 0) {
+		if (why.code == ERR_MEMORY)
+			return err_memory(e);
+		fprintf(stderr, "prelabel: a line is left out: %s\n", why.msg);
+		return 0;
+	}
+	return put_predicted(s, text, scratch, e);
+}
+
+static int run_predict(struct args *a)
+{
+	struct serving *s = NULL;
+	struct arena    arena, scratch;
+	struct err      e = { 0 };
+	FILE           *in = stdin;
+	char           *line = NULL;
+	size_t          cap = 0;
+	ssize_t         len;
+	int             rc;
+
+	if (a->n_rest > 1)
+		return usage_error(a, "takes one file");
+	if (a->n_rest == 1 && strcmp(a->rest[0], "-") != 0 && (in = fopen(a->rest[0], "re")) == NULL) {
+		perror(a->rest[0]);
+		return FAILED;
+	}
+	rc = serving_of(a, &s, &e);
+	arena_init(&arena, (size_t)1 << 30);
+	arena_init(&scratch, (size_t)1 << 30);
+	while (rc == DONE && (len = getline(&line, &cap, in)) >= 0) {
+		while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+			len--;
+		arena_reset(&arena);
+		if (predict_line(s, (struct span){ line, (size_t)len }, &arena, &scratch, &e) < 0)
+			rc = fail(&e);
+	}
+	free(line);
+	if (in != stdin)
+		fclose(in);
+	arena_clear(&arena);
+	arena_clear(&scratch);
+	serving_release(s);
+	serving_clear();
+	return rc;
+}
+
+/* ---- evaluate, import, rollback, forget ------------------------------------------------------ */
+
+static int run_evaluate(struct args *a)
+{
+	struct err   e = { 0 };
+	json_object *o;
+	int64_t      row;
+	int          rc = project_row(a, &row);
+
+	if (rc != DONE)
+		return rc;
+	if (a->n_rest > 1)
+		return usage_error(a, "takes one file");
+	o = a->n_rest == 1 ? evaluate_file(a->st, &a->env, row, a->rest[0], &e)
+	                   : evaluate_project(a->st, &a->env, row, &e);
+	serving_clear();
+	if (o == NULL || a->json)
+		return print_json(o, &e);
+	printf("n %s  accuracy %s  macro F1 %s  log loss %s\n", text_of(o, "n"), text_of(o, "accuracy"),
+	       text_of(o, "macro_f1"), text_of(o, "log_loss"));
+	json_object_object_foreach(json_object_object_get(o, "per_label"), label, of)
+		printf("  %-32s precision %s  recall %s  F1 %s  (%s)\n", label, text_of(of, "precision"),
+		       text_of(of, "recall"), text_of(of, "f1"), text_of(of, "support"));
+	json_object_put(o);
+	return DONE;
+}
+
+static int run_import(struct args *a)
+{
+	struct reconcile_result r;
+	struct err              e = { 0 };
+
+	if (a->project == STORE_NULL)
+		return usage_error(a, "needs --project N");
+	if (a->n_rest != 1)
+		return usage_error(a, "needs one file");
+	if (import_file(a->st, a->project, a->rest[0], &r, &e) < 0)
+		return fail(&e);
+	if (a->json)
+		printf("{\"tasks\":%lld,\"annotations\":%lld,\"unreadable\":%lld}\n", (long long)r.tasks,
+		       (long long)r.changed, (long long)r.unreadable);
+	else
+		printf("project %lld: %lld tasks read, %lld annotations new or changed, %lld could not be read\n",
+		       (long long)a->project, (long long)r.tasks, (long long)r.changed, (long long)r.unreadable);
+	return DONE;
+}
+
+/* The version meant by a string or a number: its row (0: cold start), or -1. */
+static int64_t version_row(struct args *a, json_object *list, const char *meant, struct version *versions, size_t n)
+{
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		json_object *v = json_object_array_get_idx(list, i);
+
+		if (strcmp(text_of(v, "model_version"), meant) != 0 && strcmp(text_of(v, "number"), meant) != 0)
+			continue;
+		if (i == n)
+			return 0;
+		if (!versions[i].has_parts || versions[i].damaged) {
+			fprintf(stderr, "prelabel: the weights of %s are no longer kept\n", text_of(v, "model_version"));
+			return -1;
+		}
+		return versions[i].row;
+	}
+	fprintf(stderr, "prelabel: project %s has no version %s\n", a->project == STORE_NULL ? "" : "named", meant);
+	return -1;
+}
+
+static int run_rollback(struct args *a)
+{
+	struct version *versions;
+	struct err      e = { 0 };
+	struct arena    arena;
+	json_object    *list = NULL;
+	int64_t         row, version = -1;
+	size_t          n;
+	int             rc;
+
+	if (a->n_rest != 1)
+		return usage_error(a, "needs one version");
+	rc = project_row(a, &row);
+	if (rc != DONE)
+		return rc;
+	arena_init(&arena, (size_t)1 << 28);
+	if (store_version_list(a->st, row, &arena, &versions, &n, &e) < 0 ||
+	    (list = status_version_list(a->st, &a->env, row, &e)) == NULL)
+		rc = fail(&e);
+	else if ((version = version_row(a, list, a->rest[0], versions, n)) < 0)
+		rc = FAILED;
+	else if (store_begin(a->st, &e) < 0 || store_version_select(a->st, row, version, &e) < 0 ||
+	         store_commit(a->st, &e) < 0)
+		rc = fail(&e);
+	else
+		printf("version %s is in force\n", a->rest[0]);
+	json_object_put(list);
+	arena_clear(&arena);
+	return rc;
+}
+
+static int run_forget(struct args *a)
+{
+	struct err e = { 0 };
+	int64_t    row;
+	int        rc;
+
+	if (a->project == STORE_NULL)
+		return usage_error(a, "needs --project N");
+	rc = project_row(a, &row);
+	if (rc != DONE)
+		return rc;
+	if (store_begin(a->st, &e) < 0 || store_project_delete(a->st, row, &e) < 0 ||
+	    store_commit(a->st, &e) < 0 || store_compact(a->st, &e) < 0)
+		return fail(&e);
+	printf("project %lld is forgotten\n", (long long)a->project);
+	return DONE;
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+static int run_help(struct args *a);
+
+static const struct command {
+	const char *name;
+	int       (*run)(struct args *a);
+	bool        needs_store;
+	const char *operands, *help;
+} commands[] = {
+	{ "start", run_start, true, "[--host H] [--port P] [--log-level L] [--with KEY=VAL]…",
+	  "serve in the foreground: the web server, its programs and the trainers; Ctrl-C ends them all" },
+	{ "status", run_status, true, "[--project N] [--json]", "counters, jobs, version in force, metrics" },
+	{ "train", run_train, true, "[--project N] [--json]", "read Label Studio's export, train and publish now" },
+	{ "predict", run_predict, true, "[--project N] [FILE|-]",
+	  "texts (lines, or JSON lines with \"text\") in, JSON lines out; no server needed" },
+	{ "evaluate", run_evaluate, true, "[--project N] [--json] [FILE]",
+	  "the version in force on labelled JSON lines; without FILE, cross-validated on the project's own annotations" },
+	{ "import", run_import, true, "--project N [--json] FILE",
+	  "Label Studio's JSON export, or JSON lines {\"text\",\"label\"}" },
+	{ "versions", run_versions, true, "[--project N] [--json]", "the versions of a project, newest first" },
+	{ "rollback", run_rollback, true, "[--project N] VERSION", "serve an older version; 0 is the cold start" },
+	{ "forget", run_forget, true, "--project N", "delete everything kept of a project" },
+	{ "env", run_env, false, "[--json]", "the settings in force" },
+	{ "help", run_help, false, "[COMMAND]", "this list" },
+};
+
+static const struct command *command_named(const char *name)
+{
+	for (size_t i = 0; i < countof(commands); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static int run_help(struct args *a)
+{
+	const struct command *one = a->n_rest > 0 ? command_named(a->rest[0]) : NULL;
+
+	if (a->n_rest > 0 && one == NULL)
+		return usage_error(a, "there is no such command");
+	if (one == NULL)
+		puts("prelabel " PRELABEL_VERSION " - machine learning backend for Label Studio\n");
+	for (size_t i = 0; i < countof(commands); i++)
+		if (one == NULL || one == &commands[i])
+			printf("prelabel %s %s\n    %s\n", commands[i].name, commands[i].operands, commands[i].help);
+	return DONE;
+}
+
+static int number_option(const char *text, int64_t *n)
+{
+	char     *end;
+	long long v = strtoll(text, &end, 10);
+
+	*n = v;
+	return *text == '\0' || *end != '\0' || v < 1 || v == LLONG_MAX ? -1 : 0;
+}
+
+/* Options that are settings by another name. */
+static int set_option(const char *name, const char *value)
+{
+	return setenv(name, value, 1);
+}
+
+static int with_option(char *pair)
+{
+	char *eq = strchr(pair, '=');
+	int   rc;
+
+	if (eq == NULL || eq == pair)
+		return -1;
+	*eq = '\0';
+	rc = setenv(pair, eq + 1, 1);
+	*eq = '=';
+	return rc;
+}
+
+static int read_options(struct args *a, int argc, char *argv[])
+{
+	enum { PROJECT = 256, QUEUED, JSON, HOST, PORT, LOG_LEVEL, WITH, AUTH_USER, AUTH_PASS, HELP };
+	static const struct option options[] = {
+		{ "project", required_argument, NULL, PROJECT }, { "queued", required_argument, NULL, QUEUED },
+		{ "json", no_argument, NULL, JSON }, { "host", required_argument, NULL, HOST },
+		{ "port", required_argument, NULL, PORT }, { "log-level", required_argument, NULL, LOG_LEVEL },
+		{ "with", required_argument, NULL, WITH }, { "basic-auth-user", required_argument, NULL, AUTH_USER },
+		{ "basic-auth-pass", required_argument, NULL, AUTH_PASS }, { "help", no_argument, NULL, HELP },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case PROJECT:
+			if (number_option(optarg, &a->project) < 0)
+				return usage_error(a, "--project takes a project's number");
+			break;
+		case QUEUED:
+			if (number_option(optarg, &a->queued) < 0)
+				return usage_error(a, "--queued takes a number");
+			break;
+		case JSON:
+			a->json = true;
+			break;
+		case HOST:
+			set_option("HOST", optarg);
+			break;
+		case PORT:
+			set_option("PORT", optarg);
+			break;
+		case LOG_LEVEL:
+			set_option("LOG_LEVEL", optarg);
+			break;
+		case AUTH_USER:
+			set_option("BASIC_AUTH_USER", optarg);
+			break;
+		case AUTH_PASS:
+			/* Not to be seen in the list of processes. */
+			set_option("BASIC_AUTH_PASS", optarg);
+			memset(optarg, '*', strlen(optarg));
+			break;
+		case WITH:
+			if (with_option(optarg) < 0)
+				return usage_error(a, "--with takes KEY=VALUE");
+			break;
+		case HELP:
+			a->rest = (char *const *)&a->command;
+			a->n_rest = 1;
+			return run_help(a) == DONE ? -1 : USAGE;
+		default:
+			return usage_error(a, "unknown option, or one without its value");
+		}
+	}
+	a->rest = argv + optind;
+	a->n_rest = argc - optind;
+	return DONE;
+}
+
+int main(int argc, char *argv[])
+{
+	struct args           a = { .project = STORE_NULL, .queued = STORE_NULL };
+	const struct command *command;
+	struct err            e = { 0 };
+	int                   rc;
+
+	if (argc < 2 || strcmp(argv[1], "--help") == 0)
+		return run_help(&a), argc < 2 ? USAGE : DONE;
+	if (strcmp(argv[1], "--version") == 0)
+		return puts("prelabel " PRELABEL_VERSION) < 0 ? FAILED : DONE;
+	a.command = argv[1];
+	command = command_named(argv[1]);
+	if (command == NULL) {
+		fprintf(stderr, "prelabel: there is no command \"%.40s\" (see `prelabel help`)\n", argv[1]);
+		return USAGE;
+	}
+	rc = read_options(&a, argc - 1, argv + 1);
+	if (rc != DONE)
+		return rc < 0 ? DONE : rc;
+	umask(077);
+	if (env_read(&a.env, &e) < 0)
+		return fail(&e);
+	log_open("prelabel", (enum log_level)a.env.log_level);
+	if (command->needs_store && store_open(&a.st, a.env.model_dir, BUSY_MS, &e) < 0)
+		return fail(&e);
+	rc = command->run(&a);
+	store_close(a.st);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return FAILED;
+	return rc;
+}

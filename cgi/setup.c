@@ -1,0 +1,17 @@
+/* setup.c - POST /setup: Label Studio connects. */
+#include "context.h"
+#include "setup.h"
+#include "web/serve.h"
+
+static const struct route routes[] = {
+	{ POST, "/setup", setup_project, 0 },
+};
+
+int main(void)
+{
+	static const struct service service = {
+		"setup", routes, countof(routes), context_open, context_close,
+	};
+
+	return serve(&service);
+}

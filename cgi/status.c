@@ -1,0 +1,25 @@
+/* status.c - what is going on; and /error, where the web server's own refusals
+ * come out as our JSON. */
+#include "context.h"
+#include "status.h"
+#include "web/serve.h"
+
+static const struct route routes[] = {
+	{ GET, "/",           status_health,   ROUTE_QUIET },
+	{ GET, "/health",     status_health,   ROUTE_QUIET },
+	{ GET, "/livez",      status_health,   ROUTE_OPEN | ROUTE_QUIET },
+	{ GET, "/versions",   status_versions, 0 },
+	{ GET, "/status",     status_status,   0 },
+	{ GET, "/job_status", status_job,      0 },
+	{ GET, "/metrics",    status_metrics,  0 },
+	{ GET, "/error",      web_error,       ROUTE_OPEN | ROUTE_ANY },
+};
+
+int main(void)
+{
+	static const struct service service = {
+		"status", routes, countof(routes), context_open, context_close,
+	};
+
+	return serve(&service);
+}

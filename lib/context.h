@@ -1,0 +1,30 @@
+/*
+ * context.h - what one thread of a program keeps between requests.
+ *
+ * For struct service: thread_open = context_open, thread_close = context_close.
+ */
+#ifndef CONTEXT_H
+#define CONTEXT_H
+
+#include "base/arena.h"
+#include "base/env.h"
+#include "base/err.h"
+#include "store/store.h"
+
+struct context {
+	const struct env *env;
+	struct store     *store;       /* NULL until first needed */
+	struct arena      scratch;     /* emptied after each task */
+};
+
+int  context_open(const struct env *env, void **context, struct err *e);
+void context_close(void *context);
+
+/* The thread's store, opened when first asked for and again after it failed. */
+int context_store(struct context *c, struct store **st, struct err *e);
+
+/* To be called with the error that a request ended with: a broken connection is
+ * closed, so that the next request begins with a new one. */
+void context_failed(struct context *c, const struct err *e);
+
+#endif

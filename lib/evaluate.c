@@ -1,0 +1,299 @@
+/* evaluate.c - how good a model is. */
+#include "evaluate.h"
+
+#include "examples.h"
+#include "import.h"
+#include "learn/metrics.h"
+#include "predict.h"
+#include "serving.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FOLDS 5
+
+/* The labels of the config, then what else occurs as gold; and who was taken for whom. */
+struct tally {
+	const struct control_tag *control;
+	struct arena              arena;      /* of names that the config lacks */
+	struct span              *name;       /* [n] */
+	size_t                    n, cap;
+	struct row {
+		uint32_t gold, predicted;
+		bool     trained;
+		double   p;                       /* of the gold label */
+	}                        *row;        /* [n_rows] */
+	size_t                    n_rows, cap_rows;
+	int64_t                   unreadable;
+};
+
+static int add_name(struct tally *t, struct span name, struct err *e)
+{
+	if (t->n == t->cap) {
+		size_t       cap = t->cap * 2 + 64;
+		struct span *grown = realloc(t->name, cap * sizeof *grown);
+
+		if (grown == NULL)
+			return err_memory(e);
+		t->name = grown;
+		t->cap = cap;
+	}
+	t->name[t->n++] = name;
+	return 0;
+}
+
+static int tally_init(struct tally *t, const struct control_tag *control, struct err *e)
+{
+	*t = (struct tally){ .control = control };
+	arena_init(&t->arena, (size_t)64 << 20);
+	for (size_t i = 0; i < control->n_labels; i++)
+		if (add_name(t, span_of(control->labels[i].name), e) < 0)
+			return -1;
+	return 0;
+}
+
+static void tally_clear(struct tally *t)
+{
+	arena_clear(&t->arena);
+	free(t->name);
+	free(t->row);
+}
+
+/* Position of a gold label; one that the config lacks is added behind them. */
+static int gold_of(struct tally *t, struct span label, size_t *gold, struct err *e)
+{
+	int known = control_label(t->control, label);
+
+	if (known >= 0) {
+		*gold = (size_t)known;
+		return 0;
+	}
+	for (*gold = t->control->n_labels; *gold < t->n; (*gold)++)
+		if (span_eq(t->name[*gold], label))
+			return 0;
+	label.p = arena_copy(&t->arena, label);
+	return label.p == NULL ? err_memory(e) : add_name(t, label, e);
+}
+
+static int add_row(struct tally *t, struct span label, const struct prediction *p, struct err *e)
+{
+	struct row *grown;
+	size_t      gold;
+	int         predicted;
+
+	if (gold_of(t, label, &gold, e) < 0)
+		return -1;
+	predicted = p->n_regions == 0 ? -1 : control_label(t->control, span_of(p->regions[0].choices[0]));
+	if (predicted < 0)
+		return err_set(e, ERR_DAMAGED, "the model names no label of the config");
+	if (t->n_rows == t->cap_rows) {
+		t->cap_rows = t->cap_rows * 2 + 1024;
+		grown = realloc(t->row, t->cap_rows * sizeof *grown);
+		if (grown == NULL)
+			return err_memory(e);
+		t->row = grown;
+	}
+	t->row[t->n_rows++] = (struct row){ (uint32_t)gold, (uint32_t)predicted,
+		gold < p->n_proba && p->trained[gold], gold < p->n_proba ? p->proba[gold] : 0 };
+	return 0;
+}
+
+/* ---- the document -------------------------------------------------------------------- */
+
+static json_object *real(double x)
+{
+	char text[40];
+
+	snprintf(text, sizeof text, "%.9g", x);
+	return json_object_new_double_s(x, text);
+}
+
+static json_object *per_label(const struct tally *t, const struct metrics *m)
+{
+	json_object *all = json_object_new_object();
+
+	for (size_t i = 0; i < t->n; i++) {
+		const struct label_metrics *l = &m->label[i];
+		json_object                *one;
+
+		if (l->support == 0 && l->predicted == 0)
+			continue;
+		one = json_object_new_object();
+		json_object_object_add(one, "precision", real(metrics_precision(m, i)));
+		json_object_object_add(one, "recall", real(metrics_recall(m, i)));
+		json_object_object_add(one, "f1", real(metrics_f1(m, i)));
+		json_object_object_add(one, "support", json_object_new_int64((int64_t)l->support));
+		json_object_object_add(all, t->name[i].p, one);
+	}
+	return all;
+}
+
+static json_object *confusion(const struct tally *t)
+{
+	json_object *all = json_object_new_object(), *of, *count;
+
+	for (size_t i = 0; i < t->n_rows; i++) {
+		const char *gold = t->name[t->row[i].gold].p, *predicted = t->name[t->row[i].predicted].p;
+
+		if (!json_object_object_get_ex(all, gold, &of)) {
+			of = json_object_new_object();
+			json_object_object_add(all, gold, of);
+		}
+		if (!json_object_object_get_ex(of, predicted, &count)) {
+			count = json_object_new_int64(0);
+			json_object_object_add(of, predicted, count);
+		}
+		json_object_int_inc(count, 1);
+	}
+	return all;
+}
+
+static json_object *document(const struct tally *t, struct err *e)
+{
+	struct metrics m;
+	json_object   *o = NULL;
+
+	if (metrics_init(&m, t->n, e) < 0)
+		return NULL;
+	for (size_t i = 0; i < t->n_rows; i++)
+		metrics_add_row(&m, t->row[i].gold, t->row[i].predicted, t->row[i].trained, t->row[i].p);
+	o = json_object_new_object();
+	json_object_object_add(o, "n", json_object_new_int64((int64_t)m.n));
+	json_object_object_add(o, "accuracy", real(metrics_accuracy(&m)));
+	json_object_object_add(o, "macro_f1", real(metrics_macro_f1(&m)));
+	json_object_object_add(o, "log_loss", m.n_loss == 0 ? NULL : real(metrics_log_loss(&m)));
+	json_object_object_add(o, "per_label", per_label(t, &m));
+	json_object_object_add(o, "confusion", confusion(t));
+	json_object_object_add(o, "unreadable", json_object_new_int64(t->unreadable));
+	metrics_clear(&m);
+	return o;
+}
+
+/* ---- on a file -------------------------------------------------------------------------- */
+
+struct on_file {
+	struct tally          tally;
+	const struct serving *s;
+	struct arena          scratch;
+};
+
+static int take_line(void *arg, size_t number, struct span text, struct span label, struct err *e)
+{
+	struct on_file   *f = arg;
+	struct prediction p;
+
+	(void)number;
+	arena_reset(&f->scratch);
+	return predict_text(f->s, text, &f->scratch, &p, e) < 0 ? -1 : add_row(&f->tally, label, &p, e);
+}
+
+static void count_bad(void *arg, size_t number, const char *why)
+{
+	struct on_file *f = arg;
+
+	fprintf(stderr, "prelabel: line %zu left out: %s\n", number, why);
+	f->tally.unreadable++;
+}
+
+/* The project's row and config; ERR_SHAPE where it has no Choices over Text. */
+static int project_of(struct store *st, int64_t row, struct arena *a, struct project *p, struct err *e)
+{
+	if (store_project_get(st, row, a, p, e) < 0)
+		return -1;
+	if (p->label_config.p == NULL)
+		return err_set(e, ERR_SHAPE, "project %lld: no labeling config is known yet", (long long)p->id);
+	if (p->reason.p != NULL)
+		return err_set(e, ERR_SHAPE, "project %lld: %.*s", (long long)p->id, (int)p->reason.len, p->reason.p);
+	return 0;
+}
+
+json_object *evaluate_file(struct store *st, const struct env *env, int64_t project, const char *path,
+                           struct err *e)
+{
+	struct on_file     f = { .s = NULL };
+	const struct jsonl how = { take_line, count_bad, &f, true };
+	struct serving    *s = NULL;
+	struct project     p;
+	struct arena       a;
+	json_object       *o = NULL;
+
+	arena_init(&a, (size_t)1 << 28);
+	arena_init(&f.scratch, (size_t)1 << 30);
+	if (project_of(st, project, &a, &p, e) == 0 && serving_get(st, env, &p, p.label_config, &s, e) == 0 &&
+	    tally_init(&f.tally, s->config->choices, e) == 0) {
+		f.s = s;
+		if (jsonl_read(path, &how, e) == 0)
+			o = document(&f.tally, e);
+	}
+	tally_clear(&f.tally);
+	serving_release(s);
+	arena_clear(&f.scratch);
+	arena_clear(&a);
+	return o;
+}
+
+/* ---- by cross-validation ------------------------------------------------------------------ */
+
+static int fold(struct tally *t, const struct label_config *config, const struct example_set *set, size_t k,
+                const struct fit_settings *settings, struct err *e)
+{
+	struct serving  s = { .config = (struct label_config *)(uintptr_t)config, .kind = model_kind_for(config) };
+	struct example *rest = calloc(set->n + 1, sizeof *rest);
+	struct arena    scratch;
+	size_t          n = 0;
+	int             rc = -1;
+
+	if (rest == NULL)
+		return err_memory(e);
+	for (size_t i = 0; i < set->n; i++)
+		if (i % FOLDS != k)
+			rest[n++] = set->v[i];
+	arena_init(&scratch, (size_t)1 << 30);
+	if (s.kind->fit(&s.model, config, (struct examples){ rest, n }, settings, e) == 0) {
+		rc = 0;
+		for (size_t i = k; rc == 0 && i < set->n; i += FOLDS) {
+			struct prediction p;
+
+			arena_reset(&scratch);
+			rc = predict_text(&s, set->v[i].text, &scratch, &p, e);
+			if (rc == 0)
+				rc = add_row(t, set->v[i].label, &p, e);
+		}
+	}
+	if (s.model != NULL)
+		s.kind->free(s.model);
+	arena_clear(&scratch);
+	free(rest);
+	return rc;
+}
+
+json_object *evaluate_project(struct store *st, const struct env *env, int64_t project, struct err *e)
+{
+	const struct fit_settings settings = {
+		.token_pattern = (enum token_pattern)env->token_pattern, .logreg_c = env->logreg_c,
+		.threads = (int)env->train_threads,
+	};
+	struct label_config *config = NULL;
+	struct example_set   set = { .n = 0 };
+	struct project       p;
+	struct arena         a;
+	struct tally         t = { .n = 0 };
+	json_object         *o = NULL;
+	int                  rc = -1;
+
+	arena_init(&a, (size_t)1 << 28);
+	if (project_of(st, project, &a, &p, e) == 0 && label_config_parse(&config, p.label_config, e) == 0 &&
+	    tally_init(&t, config->choices, e) == 0 && examples_read(&set, st, project, config, e) == 0) {
+		rc = set.n < 2 * FOLDS ? err_set(e, ERR_TOO_FEW, "project %lld: %zu examples, cross-validation needs %d",
+		                                 (long long)p.id, set.n, 2 * FOLDS) : 0;
+		for (size_t k = 0; rc == 0 && k < FOLDS; k++)
+			rc = fold(&t, config, &set, k, &settings, e);
+		if (rc == 0)
+			o = document(&t, e);
+	}
+	tally_clear(&t);
+	examples_clear(&set);
+	label_config_free(config);
+	arena_clear(&a);
+	return o;
+}

@@ -1,0 +1,28 @@
+/*
+ * examples.h - what a project's annotations teach.
+ *
+ * Every annotation that is not skipped and whose first choice is a label of the
+ * config is one example; two annotators are two examples; a ground truth stands
+ * in place of the others of its task.  In ascending order of annotation ids.
+ */
+#ifndef EXAMPLES_H
+#define EXAMPLES_H
+
+#include "base/arena.h"
+#include "models/model.h"
+#include "store/store.h"
+
+struct example_set {
+	struct arena    arena;                  /* of the texts and labels */
+	struct example *v;
+	size_t          n, cap;
+	int64_t         n_cancelled, n_empty, n_unknown, n_overruled;    /* left out */
+	char            hash[65];               /* SHA-256 of texts and labels in their order */
+};
+
+/* Free with examples_clear() also after a failure. */
+int  examples_read(struct example_set *set, struct store *st, int64_t project, const struct label_config *config,
+                   struct err *e);
+void examples_clear(struct example_set *set);
+
+#endif

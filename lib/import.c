@@ -1,0 +1,288 @@
+/* import.c - labelled texts from a file. */
+#include "import.h"
+
+#include "base/json.h"
+#include "base/log.h"
+#include "project.h"
+#include "studio/label_config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- JSON lines ------------------------------------------------------------------- */
+
+/* 0; 1 with `why`: the line can't be used; -1. */
+static int read_line(struct span line, struct arena *a, bool need_label, struct span *text, struct span *label,
+                     struct err *why, struct err *e)
+{
+	struct span object, value;
+	int         rc;
+
+	*label = SPAN("");
+	if (json_check(line, &object, why) < 0)
+		return 1;
+	if (json_type(object) == JSON_STRING && !need_label)
+		return json_text(object, a, text, e);
+	if (json_member(object, "text", &value) != 0 || (rc = json_text(value, a, text, e)) == 1) {
+		err_set(why, ERR_SHAPE, "\"text\" is missing or no string");
+		return 1;
+	}
+	if (rc < 0)
+		return -1;
+	rc = json_member(object, "label", &value) != 0 ? 1 : json_text(value, a, label, e);
+	if (rc == 1 && need_label)
+		err_set(why, ERR_SHAPE, "\"label\" is missing or no string");
+	return rc < 0 ? -1 : rc == 1 && need_label;
+}
+
+int jsonl_text(struct span line, struct arena *a, struct span *text, struct err *e)
+{
+	struct span label;
+	int         rc = read_line(line, a, false, text, &label, e, e);
+
+	return rc == 0 ? 0 : -1;
+}
+
+int jsonl_read(const char *path, const struct jsonl *how, struct err *e)
+{
+	FILE        *f = fopen(path, "re");
+	struct arena a;
+	struct span  text, label;
+	char        *line = NULL;
+	size_t       cap = 0;
+	ssize_t      len;
+	int          rc = 0;
+
+	if (f == NULL)
+		return err_set(e, ERR_USAGE, "%.100s: %s", path, strerror(errno));
+	arena_init(&a, (size_t)1 << 30);
+	for (size_t number = 1; rc == 0 && (len = getline(&line, &cap, f)) >= 0; number++) {
+		struct span whole = { line, (size_t)len };
+		struct err  why = { 0 };
+
+		while (whole.len > 0 && (whole.p[whole.len - 1] == '\n' || whole.p[whole.len - 1] == '\r'))
+			whole.len--;
+		if (whole.len == 0)
+			continue;
+		arena_reset(&a);
+		rc = read_line(whole, &a, how->need_label, &text, &label, &why, e);
+		if (rc == 0)
+			rc = how->line(how->arg, number, text, label, e);
+		else if (rc == 1) {
+			if (how->bad != NULL)
+				how->bad(how->arg, number, why.msg);
+			rc = 0;
+		}
+	}
+	if (rc == 0 && ferror(f))
+		rc = err_set(e, ERR_USAGE, "%.100s: %s", path, strerror(errno));
+	fclose(f);
+	free(line);
+	arena_clear(&a);
+	return rc;
+}
+
+/* ---- into the store ------------------------------------------------------------------ */
+
+struct labels {
+	struct arena            arena;
+	struct span            *v;
+	size_t                  n, cap;
+	struct reconcile_result *result;
+};
+
+static void count_bad(void *arg, size_t number, const char *why)
+{
+	struct labels *l = arg;
+
+	if (l->result->unreadable++ < 10)
+		log_line(LOG_WARNING, "line %zu left out: %s", number, why);
+}
+
+static int note_label(void *arg, size_t number, struct span text, struct span label, struct err *e)
+{
+	struct labels *l = arg;
+
+	(void)number;
+	(void)text;
+	for (size_t i = 0; i < l->n; i++)
+		if (span_eq(l->v[i], label))
+			return 0;
+	if (l->n == LABEL_CONFIG_LABELS_MAX)
+		return err_set(e, ERR_SHAPE, "more than %d labels", LABEL_CONFIG_LABELS_MAX);
+	if (l->n == l->cap) {
+		struct span *grown = realloc(l->v, (l->cap * 2 + 64) * sizeof *grown);
+
+		if (grown == NULL)
+			return err_memory(e);
+		l->v = grown;
+		l->cap = l->cap * 2 + 64;
+	}
+	l->v[l->n] = (struct span){ arena_copy(&l->arena, label), label.len };
+	return l->v[l->n++].p == NULL ? err_memory(e) : 0;
+}
+
+static void put_attribute(struct buf *b, struct span s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c == '<' || c == '>' || c == '&' || c == '"' || c < 0x20)
+			buf_addf(b, "&#%u;", c);
+		else
+			buf_addc(b, s.p[i]);
+	}
+}
+
+/* <Choices> with these labels over <Text> of `text`. */
+static void put_config(struct buf *b, const struct labels *l)
+{
+	buf_adds(b, "<View><Text name=\"text\" value=\"$text\"/><Choices name=\"label\" toName=\"text\">");
+	for (size_t i = 0; i < l->n; i++) {
+		buf_adds(b, "<Choice value=\"");
+		put_attribute(b, l->v[i]);
+		buf_adds(b, "\"/>");
+	}
+	buf_adds(b, "</Choices></View>");
+}
+
+struct rows {
+	struct store            *st;
+	int64_t                  project, event, id;
+	const char              *from, *to, *key;    /* of the config's Choices and Text */
+	struct buf               data, result;
+	struct reconcile_result *out;
+};
+
+static int put_row(void *arg, size_t number, struct span text, struct span label, struct err *e)
+{
+	struct rows          *r = arg;
+	struct task_row       task = { .id = r->id, .updated_us = STORE_NULL };
+	struct annotation_row row = { .id = r->id, .task = r->id, .completed_by = STORE_NULL,
+	                              .updated_us = STORE_NULL };
+	bool                  changed;
+
+	(void)number;
+	buf_reset(&r->data);
+	buf_reset(&r->result);
+	buf_addc(&r->data, '{');
+	json_put_text(&r->data, span_of(r->key));
+	buf_addc(&r->data, ':');
+	json_put_text(&r->data, text);
+	buf_addc(&r->data, '}');
+	buf_adds(&r->result, "[{\"from_name\":");
+	json_put_text(&r->result, span_of(r->from));
+	buf_adds(&r->result, ",\"to_name\":");
+	json_put_text(&r->result, span_of(r->to));
+	buf_adds(&r->result, ",\"type\":\"choices\",\"value\":{\"choices\":[");
+	json_put_text(&r->result, label);
+	buf_adds(&r->result, "]}}]");
+	if (buf_check(&r->data, "a text", e) < 0 || buf_check(&r->result, "a label", e) < 0)
+		return -1;
+	task.data = buf_span(&r->data);
+	row.result = buf_span(&r->result);
+	if (store_task_put(r->st, r->project, &task, 0, &changed, e) < 0 ||
+	    store_annotation_put(r->st, r->project, &row, r->event, 0, &changed, e) < 0)
+		return -1;
+	r->id++;
+	r->out->tasks++;
+	r->out->changed += changed;
+	return 0;
+}
+
+/* The first of n free ids below zero: rows keep the order of the file. */
+#define FIRST_ID (-((int64_t)1 << 40))
+
+static int put_rows(struct store *st, int64_t row, const char *path, struct reconcile_result *result, struct err *e)
+{
+	struct rows          r = { .st = st, .project = row, .out = result };
+	const struct jsonl   how = { put_row, NULL, &r, true };
+	struct label_config *config = NULL;
+	struct project       p;
+	struct arena         a;
+	int64_t              last;
+	int                  rc = -1;
+
+	arena_init(&a, (size_t)256 << 20);
+	buf_init(&r.data, (size_t)1 << 30);
+	buf_init(&r.result, (size_t)1 << 20);
+	if (store_project_get(st, row, &a, &p, e) < 0 || label_config_parse(&config, p.label_config, e) < 0)
+		goto out;
+	if (config->choices == NULL) {
+		err_set(e, ERR_SHAPE, "%s", config->reason);
+		goto out;
+	}
+	r.from = config->choices->name;
+	r.to = config->text->name;
+	r.key = config->text->value;
+	if (store_annotation_least(st, row, &last, e) < 0)
+		goto out;
+	r.id = last == STORE_NULL ? FIRST_ID : last + 1;
+	if (store_event_add(st, row, "import", "IMPORT", &r.event, e) == 0 && jsonl_read(path, &how, e) == 0)
+		rc = store_event_end(st, row, r.event, result->changed, 0, STORE_NULL, e);
+out:
+	buf_clear(&r.data);
+	buf_clear(&r.result);
+	label_config_free(config);
+	arena_clear(&a);
+	return rc;
+}
+
+static int import_lines(struct store *st, int64_t id, const char *path, struct reconcile_result *result, struct err *e)
+{
+	struct labels      l = { .n = 0, .result = result };
+	const struct jsonl how = { note_label, count_bad, &l, true };
+	struct project     p;
+	struct buf         xml;
+	int64_t            row;
+	int                rc = -1;
+
+	arena_init(&l.arena, (size_t)64 << 20);
+	buf_init(&xml, LABEL_CONFIG_BYTES_MAX);
+	if (jsonl_read(path, &how, e) < 0)
+		goto out;
+	if (l.n == 0) {
+		err_set(e, ERR_SHAPE, "%.100s has no line {\"text\", \"label\"}", path);
+		goto out;
+	}
+	put_config(&xml, &l);
+	if (buf_check(&xml, "the labeling config", e) < 0 || store_begin(st, e) < 0)
+		goto out;
+	if (store_project_ensure(st, id, STORE_NULL, &row, e) < 0 ||
+	    store_project_get(st, row, &l.arena, &p, e) < 0 ||
+	    (p.label_config.p == NULL && project_configure(st, &p, buf_span(&xml), NULL, e) < 0) ||
+	    put_rows(st, row, path, result, e) < 0 || store_commit(st, e) < 0)
+		store_rollback(st);
+	else
+		rc = 0;
+out:
+	buf_clear(&xml);
+	free(l.v);
+	arena_clear(&l.arena);
+	return rc;
+}
+
+int import_file(struct store *st, int64_t id, const char *path, struct reconcile_result *result, struct err *e)
+{
+	FILE   *f = fopen(path, "re");
+	int64_t row;
+	int     c;
+
+	*result = (struct reconcile_result){ 0 };
+	if (f == NULL)
+		return err_set(e, ERR_USAGE, "%.100s: %s", path, strerror(errno));
+	do
+		c = getc(f);
+	while (c == ' ' || c == '\t' || c == '\r' || c == '\n');
+	fclose(f);
+	if (c != '[')
+		return import_lines(st, id, path, result, e);
+	if (store_begin(st, e) < 0)
+		return -1;
+	if (store_project_ensure(st, id, STORE_NULL, &row, e) < 0 || store_commit(st, e) < 0) {
+		store_rollback(st);
+		return -1;
+	}
+	return reconcile_file(st, row, path, result, e);
+}

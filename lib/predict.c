@@ -1,0 +1,121 @@
+/* predict.c - tasks in, predictions out. */
+#include "predict.h"
+
+#include "base/json.h"
+#include "base/log.h"
+#include "request.h"
+#include "studio/prediction.h"
+
+/* The project a request names, if it is known: 0, 1 unknown, -1. */
+static int find_project(struct request *req, struct store *st, struct span body, struct project *p, struct err *e)
+{
+	int64_t id, created_s, row;
+	int     rc = request_project(req, body, "project", &id, &created_s, e);
+
+	if (rc == 0)
+		rc = store_project_find(st, id, created_s, &row, e);
+	return rc == 0 ? store_project_get(st, row, req->arena, p, e) : rc;
+}
+
+static int read_task(struct span json, size_t i, struct task *t, struct err *e)
+{
+	if (json_type(json) != JSON_OBJECT)
+		return err_set(e, ERR_SHAPE, "tasks[%zu] is not an object", i);
+	t->json = json;
+	if (json_member(json, "data", &t->data) != 0)
+		return err_set(e, ERR_SHAPE, "tasks[%zu].data is missing", i);
+	if (json_type(t->data) != JSON_OBJECT)
+		return err_set(e, ERR_SHAPE, "tasks[%zu].data is not an object", i);
+	return 0;
+}
+
+static int put_results(const struct serving *s, struct span tasks, struct span context, struct arena *scratch,
+                       struct buf *out, struct err *e)
+{
+	struct json_iter  it = json_each(tasks);
+	struct span       json;
+	struct prediction p;
+	struct task       t;
+
+	buf_adds(out, "{\"results\":[");
+	for (size_t i = 0; json_next(&it, NULL, &json); i++) {
+		if (read_task(json, i, &t, e) < 0)
+			return -1;
+		if (i > 0)
+			buf_addc(out, ',');
+		p = (struct prediction){ .score = 0 };
+		if (s->model != NULL && s->kind->predict(s->model, &t, context, scratch, &p, e) < 0)
+			return -1;
+		prediction_put_json(&p, s->version, out);
+		/* What one task took is free for the next: 100,000 of them need no more. */
+		arena_reset(scratch);
+	}
+	buf_adds(out, "]}");
+	return buf_check(out, "the answer", e);
+}
+
+int predict_tasks(struct request *req, struct reply *reply, struct err *e)
+{
+	struct context *c = request_context(req);
+	struct span     body, tasks, config, params, context = { NULL, 0 };
+	struct project  project;
+	struct serving *s = NULL;
+	struct store   *st;
+	int             known, rc;
+
+	if (request_object(req, &body, e) < 0)
+		return -1;
+	if (json_member(body, "tasks", &tasks) != 0)
+		return err_set(e, ERR_SHAPE, "tasks is missing");
+	if (json_type(tasks) != JSON_ARRAY)
+		return err_set(e, ERR_SHAPE, "tasks is not an array");
+	if (json_member(body, "params", &params) == 0)
+		(void)json_member(params, "context", &context);
+
+	if (context_store(c, &st, e) < 0 || (known = find_project(req, st, body, &project, e)) < 0 ||
+	    (rc = request_text(req, body, "label_config", &config, e)) < 0)
+		goto fail;
+	if (rc == 1) {
+		if (known != 0 || project.label_config.p == NULL) {
+			err_set(e, ERR_SHAPE, "label_config is missing, and none is known for the project");
+			goto fail;
+		}
+		config = project.label_config;
+	}
+	if (serving_get(st, c->env, known == 0 ? &project : NULL, config, &s, e) < 0)
+		goto fail;
+	rc = put_results(s, tasks, context, &c->scratch, &reply->body, e);
+	serving_release(s);
+	arena_reset(&c->scratch);
+	return rc;
+fail:
+	context_failed(c, e);
+	return -1;
+}
+
+int predict_text(const struct serving *s, struct span text, struct arena *scratch, struct prediction *p,
+                 struct err *e)
+{
+	struct span key = span_of(s->config->text == NULL ? "text" : s->config->text->value);
+	struct buf  json;
+	struct task t;
+	int         rc = -1;
+
+	buf_init(&json, text.len * 6 + key.len * 6 + 64);
+	buf_adds(&json, "{\"data\":{");
+	json_put_text(&json, key);
+	buf_addc(&json, ':');
+	json_put_text(&json, text);
+	buf_adds(&json, "}}");
+	if (buf_check(&json, "the text", e) == 0) {
+		struct span whole = { arena_copy(scratch, buf_span(&json)), json.len };
+
+		*p = (struct prediction){ .score = 0 };
+		if (whole.p == NULL)
+			err_memory(e);
+		else if (read_task(whole, 0, &t, e) == 0)
+			rc = s->model == NULL ? 0 : s->kind->predict(s->model, &t, (struct span){ NULL, 0 }, scratch, p, e);
+	}
+	buf_clear(&json);
+	return rc;
+}

@@ -1,0 +1,40 @@
+/*
+ * train.h - lease -> export -> examples -> fit -> publish -> evaluate.
+ *
+ * A trainer is a process of its own (`prelabel train`).  It works under a lease
+ * that it renews; publishing checks the lease in the same transaction, so that
+ * one which lost it changes nothing.
+ */
+#ifndef TRAIN_H
+#define TRAIN_H
+
+#include "base/env.h"
+#include "base/err.h"
+#include "store/store.h"
+
+#include <stdbool.h>
+
+struct train_options {
+	bool foreground;         /* a person waits: queue a job of their own, show progress */
+	/* Progress for a terminal; NULL: none. */
+	void (*show)(void *arg, const char *what, double share);
+	void  *arg;
+};
+
+struct train_result {
+	enum job_state state;            /* JOB_DONE, JOB_SKIPPED, JOB_FAILED, JOB_QUEUED (to be tried again) or JOB_NONE */
+	char           version[80];      /* model_version, when done */
+	char           note[240];        /* why not, otherwise */
+	double         seconds;
+	int64_t        n_examples;
+};
+
+/* Runs the due jobs of one project, one after the other, until none is left.
+ * ERR_STOPPED: told to stop, the job was handed back.  *result: the last one. */
+int train_run(struct store *st, const struct env *env, int64_t project, const struct train_options *opt,
+              struct train_result *result, struct err *e);
+
+/* Asks a running train_run() to stop; may be called from a signal handler. */
+void train_stop(void);
+
+#endif

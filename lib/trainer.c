@@ -1,0 +1,117 @@
+/* trainer.c - who starts `prelabel train`. */
+#include "trainer.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "context.h"
+#include "wake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LOG_BYTES_MAX (4 << 20)
+#define AT_ONCE       4         /* trainers that one reply may start */
+
+int trainer_log(const char *model_dir)
+{
+	struct stat sb;
+	char        path[PATH_MAX], old[PATH_MAX];
+
+	if (snprintf(path, sizeof path, "%s/train.log", model_dir) >= (int)sizeof path ||
+	    snprintf(old, sizeof old, "%s/train.log.1", model_dir) >= (int)sizeof old)
+		return -1;
+	if (lstat(path, &sb) == 0 && sb.st_size > LOG_BYTES_MAX)
+		(void)rename(path, old);
+	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+/* The prelabel that belongs to the running program: in the folder above it
+ * (build/cgi, lib/prelabel/cgi) or, where all are in one, beside it. */
+static int find_prelabel(char path[PATH_MAX])
+{
+	static const char *const places[] = { "../prelabel", "prelabel" };
+	char                     self[PATH_MAX], *slash;
+	ssize_t                  n = readlink("/proc/self/exe", self, sizeof self - 1);
+	struct stat              sb;
+
+	if (n <= 0)
+		return -1;
+	self[n] = '\0';
+	slash = strrchr(self, '/');
+	if (slash == NULL)
+		return -1;
+	*slash = '\0';
+	for (size_t i = 0; i < countof(places); i++)
+		if (snprintf(path, PATH_MAX, "%s/%s", self, places[i]) < PATH_MAX &&
+		    stat(path, &sb) == 0 && S_ISREG(sb.st_mode) && access(path, X_OK) == 0)
+			return 0;
+	return -1;
+}
+
+/* fork, setsid, fork, exec: the trainer outlives this process and is nobody's
+ * zombie.  Exec, since a SQLite connection must not cross a fork.  Between fork
+ * and exec only calls that are safe beside other threads. */
+static void start(const char *prelabel, int64_t project)
+{
+	char        row[24];
+	const char *argv[] = { "prelabel", "train", "--queued", row, NULL };
+	pid_t       pid;
+	int         fd;
+
+	snprintf(row, sizeof row, "%lld", (long long)project);
+	pid = fork();
+	if (pid < 0) {
+		log_line(LOG_WARNING, "no trainer could be started: fork fails");
+		return;
+	}
+	if (pid > 0) {
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		return;
+	}
+	/* Descriptor 0 is the FastCGI listening socket; 1 and 2 are the web server's. */
+	if (setsid() < 0 || (pid = fork()) < 0)
+		_exit(1);
+	if (pid > 0)
+		_exit(0);
+	fd = open("/dev/null", O_RDWR);
+	if (fd < 0 || dup2(fd, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
+		_exit(1);
+	if (close_range(3, ~0U, 0) < 0)
+		for (fd = 3; fd < 1024; fd++)
+			close(fd);
+	execv(prelabel, (char *const *)(uintptr_t)argv);
+	_exit(1);
+}
+
+void trainer_after_reply(void *context, const struct env *env)
+{
+	struct context *c = context;
+	struct store   *st;
+	int64_t         due[AT_ONCE];
+	char            prelabel[PATH_MAX];
+	size_t          n;
+	struct err      e = { 0 };
+
+	(void)env;
+	if (supervisor_wake())
+		return;
+	if (context_store(c, &st, &e) < 0 || store_job_due(st, clock_s(), due, AT_ONCE, &n, &e) < 0) {
+		context_failed(c, &e);
+		return;         /* the next event looks again */
+	}
+	if (n == 0)
+		return;
+	if (find_prelabel(prelabel) < 0) {
+		log_line(LOG_ERROR, "no trainer could be started: prelabel is not beside this program");
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		start(prelabel, due[i]);
+}
