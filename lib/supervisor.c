@@ -163,9 +163,16 @@ static int environment(const struct start *st, rlim_t fds, struct err *e)
 		return -1;
 	/* One name for each setting from here on: the value in force may be written
 	 * in another way than under its older name, and two that differ stop a program. */
-	for (size_t i = 0; i < n; i++)
-		if (rows[i].older != NULL && getenv(rows[i].name) != NULL && getenv(rows[i].name)[0] != '\0')
-			(void)unsetenv(rows[i].older);
+	for (size_t i = 0; i < n; i++) {
+		const char *newer = getenv(rows[i].name);
+		const char *older = rows[i].older == NULL ? NULL : getenv(rows[i].older);
+
+		if (older == NULL)
+			continue;
+		if ((newer == NULL || newer[0] == '\0') && set(rows[i].name, older, e) < 0)
+			return -1;
+		(void)unsetenv(rows[i].older);
+	}
 
 	snprintf(bind_to, sizeof bind_to, strchr(env->host, ':') != NULL ? "[%s]" : "%s", env->host);
 	if (set("PRELABEL_BIND", bind_to, e) < 0 ||
@@ -305,9 +312,6 @@ static int server_start(struct start *st, struct err *e)
 		return 0;
 
 	no_input();
-	/* No request program calls Label Studio. */
-	(void)unsetenv("LABEL_STUDIO_API_KEY");
-	(void)unsetenv("LABEL_STUDIO_ACCESS_TOKEN");
 	/* Sockets 0600: lighttpd makes them with what the mask leaves. */
 	(void)umask(0177);
 	/* Debian has lighttpd where only root's PATH looks. */

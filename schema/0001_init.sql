@@ -133,14 +133,14 @@ SELECT p.id AS project, j.row AS job, j.state, j.reason, j.attempt,
 -- One line a training example: the first choice of the first Choices of each
 -- annotation that is not skipped; a ground truth in place of the others of its task.
 CREATE VIEW v_example AS
-SELECT p.id AS project, a.task, t.data ->> p.text_key AS text, c.value AS label,
+SELECT p.id AS project, a.task, json_extract(t.data, '$."' || p.text_key || '"') AS text, c.value AS label,
        a.completed_by AS annotator, datetime(a.updated_us / 1000000, 'unixepoch') AS "when"
   FROM annotation a
   JOIN project p ON p.row = a.project
   JOIN task t ON t.project = a.project AND t.id = a.task AND t.deleted = 0,
        json_each(a.result) r, json_each(r.value, '$.value.choices') c, json_each(p.labels) l
  WHERE a.deleted = 0 AND a.was_cancelled = 0
-   AND r.value ->> '$.from_name' = p.control AND r.value ->> '$.type' = 'choices'
+   AND json_extract(r.value, '$.from_name') = p.control AND json_extract(r.value, '$.type') = 'choices'
    AND c.key = 0 AND l.value = c.value
    AND (a.ground_truth = 1 OR NOT EXISTS (SELECT 1 FROM annotation g
          WHERE g.project = a.project AND g.task = a.task AND g.ground_truth = 1

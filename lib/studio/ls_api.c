@@ -16,7 +16,7 @@
 #define POLL_MS 100                     /* how often cancelled() is asked */
 #define URL_MAX 512
 #define PATH_MAX_BYTES 1024
-#define TOKEN_MAX 8192
+#define TOKEN_MAX ((size_t)8192)
 #define HEADERS_MAX ((size_t)256 << 10)
 #define REFUSAL_MAX ((size_t)64 << 10)  /* read of an answer that is not 2xx */
 #define ACCESS_MARGIN_S 30              /* an access token is renewed so long before its end */
@@ -596,8 +596,9 @@ static enum verdict attempt(struct call *c, struct err *e)
 static int wait_s(const struct ls_api *api, double seconds, struct err *e)
 {
 	const double end = clock_monotonic() + seconds;
+	double       left;
 
-	for (double left = seconds; left > 0; left = end - clock_monotonic()) {
+	while ((left = end - clock_monotonic()) > 0) {
 		const long ms = left * 1000 < POLL_MS ? (long)(left * 1000) + 1 : POLL_MS;
 
 		if (is_cancelled(api))
@@ -774,7 +775,7 @@ static int keep_text(struct span object, const char *key, struct arena *a, struc
 
 static int project_read(struct span answer, struct arena *a, struct ls_project *project, struct err *e)
 {
-	struct span object, value, created;
+	struct span object, value, created = { 0 };
 	struct err  why = { 0 };
 	int64_t     id, us;
 

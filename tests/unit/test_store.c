@@ -1,0 +1,478 @@
+/* test_store.c - store.h: statements, rules of order, leases, versions, opening. */
+#include "../../lib/store/store_sqlite.c"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static char dir[] = "/tmp/prelabel-store.XXXXXX";
+
+/* A store of its own for each test. */
+static struct store *fresh(void)
+{
+	struct store *st;
+	struct err    e = { 0 };
+	char          path[sizeof dir + 64];
+
+	snprintf(path, sizeof path, "%s/" STORE_FILE, dir);
+	unlink(path);
+	snprintf(path, sizeof path, "%s/" STORE_FILE "-wal", dir);
+	unlink(path);
+	snprintf(path, sizeof path, "%s/" STORE_FILE "-shm", dir);
+	unlink(path);
+	if (store_open(&st, dir, 100, &e) < 0)
+		fail_msg("%s", e.msg);
+	return st;
+}
+
+static int64_t number(struct store *st, const char *sql)
+{
+	sqlite3_stmt *s;
+	int64_t       n;
+
+	assert_int_equal(sqlite3_prepare_v2(st->db, sql, -1, &s, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+	n = sqlite3_column_int64(s, 0);
+	sqlite3_finalize(s);
+	return n;
+}
+
+static int64_t project(struct store *st, int64_t id, int64_t created_s)
+{
+	struct err e = { 0 };
+	int64_t    row = 0;
+
+	assert_int_equal(store_project_ensure(st, id, created_s, &row, &e), 0);
+	return row;
+}
+
+static void every_statement_is_prepared_on_a_fresh_schema(void **state)
+{
+	struct store *st = fresh();
+
+	(void)state;
+	for (int i = 0; i < SQL__MAX; i++) {
+		sqlite3_stmt *s;
+
+		if (sqlite3_prepare_v2(st->db, sql_text[i], -1, &s, NULL) != SQLITE_OK)
+			fail_msg("%s: %s", sql_text[i], sqlite3_errmsg(st->db));
+		sqlite3_finalize(s);
+	}
+	number(st, "SELECT count(*) FROM v_project");
+	number(st, "SELECT count(*) FROM v_training");
+	number(st, "SELECT count(*) FROM v_example");
+	store_close(st);
+}
+
+static void a_committed_write_is_on_disk_and_the_journal_is_wal(void **state)
+{
+	struct store *st = fresh();
+
+	(void)state;
+	assert_int_equal(number(st, "PRAGMA synchronous"), 2);
+	assert_int_equal(number(st, "PRAGMA foreign_keys"), 1);
+	assert_int_equal(number(st, "PRAGMA secure_delete"), 1);
+	assert_int_equal(number(st, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
+	store_close(st);
+}
+
+static void the_store_is_for_its_owner_alone(void **state)
+{
+	struct store *st = fresh(), *other;
+	struct err    e = { 0 };
+	struct stat   sb;
+	char          path[sizeof dir + 64], link_dir[sizeof dir + 64], link_to[sizeof dir + 96];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/" STORE_FILE, dir);
+	assert_int_equal(stat(path, &sb), 0);
+	assert_int_equal(sb.st_mode & 0777, 0600);
+	store_close(st);
+	chmod(path, 0644);
+	assert_int_equal(store_open(&st, dir, 100, &e), 0);
+	assert_int_equal(stat(path, &sb), 0);
+	assert_int_equal(sb.st_mode & 0777, 0600);
+	store_close(st);
+
+	snprintf(link_dir, sizeof link_dir, "%s/link", dir);
+	mkdir(link_dir, 0700);
+	snprintf(link_to, sizeof link_to, "%s/" STORE_FILE, link_dir);
+	assert_int_equal(symlink(path, link_to), 0);
+	assert_int_equal(store_open(&other, link_dir, 100, &e), -1);
+	unlink(link_to);
+	rmdir(link_dir);
+}
+
+static void a_newer_store_is_refused(void **state)
+{
+	struct store *st = fresh(), *again;
+	struct err    e = { 0 };
+
+	(void)state;
+	assert_int_equal(exec(st, "PRAGMA user_version = 1000", &e), 0);
+	store_close(st);
+	assert_int_equal(store_open(&again, dir, 100, &e), -1);
+	assert_int_equal(e.code, ERR_STORE);
+	assert_non_null(strstr(e.msg, "newer prelabel"));
+}
+
+static void a_project_is_one_row_a_pair(void **state)
+{
+	struct store *st = fresh();
+	struct err    e = { 0 };
+	int64_t       a, b, row;
+
+	(void)state;
+	a = project(st, 7, STORE_NULL);
+	assert_int_equal(project(st, 7, 1700), a);          /* it gets its seconds */
+	assert_int_equal(project(st, 7, 1700), a);
+	b = project(st, 7, 1800);                           /* a re-created database */
+	assert_int_not_equal(a, b);
+	assert_int_equal(project(st, 7, STORE_NULL), b);    /* the newest */
+	assert_int_equal(store_project_find(st, 7, 1700, &row, &e), 0);
+	assert_int_equal(row, a);
+	assert_int_equal(store_project_find(st, 7, 1900, &row, &e), 1);
+	assert_int_equal(store_project_find(st, 8, STORE_NULL, &row, &e), 1);
+	store_close(st);
+}
+
+/* ---- order and repetition -------------------------------------------------------- */
+
+static bool put(struct store *st, int64_t p, int64_t id, int64_t updated_us, const char *result)
+{
+	const struct annotation_row a = { .id = id, .task = 5, .completed_by = 1, .updated_us = updated_us,
+	                                  .result = span_of(result) };
+	struct err                  e = { 0 };
+	bool                        changed;
+
+	if (store_annotation_put(st, p, &a, 1, 0, &changed, &e) < 0)
+		fail_msg("%s", e.msg);
+	return changed;
+}
+
+static int64_t drop(struct store *st, int64_t p, int64_t id)
+{
+	struct err e = { 0 };
+	int64_t    changed;
+
+	assert_int_equal(store_annotation_delete(st, p, id, 1, &changed, &e), 0);
+	return changed;
+}
+
+static void what_is_not_later_changes_nothing(void **state)
+{
+	struct store *st = fresh();
+	int64_t       p = project(st, 1, 1);
+
+	(void)state;
+	assert_true(put(st, p, 1, 100, "[1]"));
+	assert_false(put(st, p, 1, 100, "[1]"));            /* again */
+	assert_false(put(st, p, 1, 100, "[2]"));            /* not later */
+	assert_false(put(st, p, 1, 99, "[2]"));             /* older */
+	assert_true(put(st, p, 1, 101, "[2]"));
+	assert_true(put(st, p, 1, STORE_NULL, "[3]"));      /* no time: newer … */
+	assert_false(put(st, p, 1, STORE_NULL, "[3]"));     /* … unless it is equal */
+	assert_int_equal(number(st, "SELECT count(*) FROM annotation"), 1);
+	store_close(st);
+}
+
+static void every_order_of_create_update_delete_ends_the_same(void **state)
+{
+	static const int order[][4] = {
+		{ 0, 1, 2, 3 }, { 0, 1, 3, 2 }, { 0, 2, 1, 3 }, { 0, 2, 3, 1 }, { 0, 3, 1, 2 }, { 0, 3, 2, 1 },
+		{ 1, 0, 2, 3 }, { 1, 0, 3, 2 }, { 1, 2, 0, 3 }, { 1, 2, 3, 0 }, { 1, 3, 0, 2 }, { 1, 3, 2, 0 },
+		{ 2, 0, 1, 3 }, { 2, 0, 3, 1 }, { 2, 1, 0, 3 }, { 2, 1, 3, 0 }, { 2, 3, 0, 1 }, { 2, 3, 1, 0 },
+		{ 3, 0, 1, 2 }, { 3, 0, 2, 1 }, { 3, 1, 0, 2 }, { 3, 1, 2, 0 }, { 3, 2, 0, 1 }, { 3, 2, 1, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(order); i++) {
+		struct store *st = fresh();
+		int64_t       p = project(st, 1, 1), deletions = 0;
+
+		for (size_t k = 0; k < 4; k++)
+			switch (order[i][k]) {
+			case 0: put(st, p, 1, 100, "[1]"); break;
+			case 1: put(st, p, 1, 200, "[2]"); break;
+			case 2: deletions += drop(st, p, 1); break;
+			case 3: put(st, p, 2, 100, "[1]"); put(st, p, 2, 100, "[1]"); break;
+			}
+		assert_int_equal(number(st, "SELECT count(*) FROM annotation WHERE deleted = 0"), 1);
+		assert_int_equal(number(st, "SELECT id FROM annotation WHERE deleted = 0"), 2);
+		assert_true(deletions <= 1);
+		store_close(st);
+	}
+}
+
+static void a_task_that_was_deleted_takes_its_annotations_with_it(void **state)
+{
+	struct store *st = fresh();
+	struct err    e = { 0 };
+	int64_t       p = project(st, 1, 1), changed;
+
+	(void)state;
+	put(st, p, 1, 100, "[1]");
+	put(st, p, 2, 100, "[1]");
+	assert_int_equal(store_task_delete(st, p, 5, 1, &changed, &e), 0);
+	assert_int_equal(changed, 2);
+	assert_false(put(st, p, 3, 900, "[1]"));            /* a late event of that task */
+	assert_int_equal(number(st, "SELECT count(*) FROM annotation WHERE deleted = 0"), 0);
+	store_close(st);
+}
+
+static void an_export_brings_back_only_what_was_deleted_before_it(void **state)
+{
+	struct store               *st = fresh();
+	const struct annotation_row a = { .id = 1, .task = 5, .completed_by = 1, .updated_us = 100,
+	                                  .result = SPAN("[1]") };
+	struct err                  e = { 0 };
+	int64_t                     p = project(st, 1, 1), changed;
+	bool                        put_back;
+
+	(void)state;
+	assert_int_equal(store_annotation_delete(st, p, 1, 10, &changed, &e), 0);
+	assert_int_equal(store_annotation_put(st, p, &a, 20, 9, &put_back, &e), 0);
+	assert_false(put_back);                             /* deleted while the export was read */
+	assert_int_equal(store_annotation_put(st, p, &a, 20, 10, &put_back, &e), 0);
+	assert_true(put_back);
+	store_close(st);
+}
+
+/* ---- jobs ---------------------------------------------------------------------------- */
+
+static void a_job_has_one_trainer_until_its_lease_ends(void **state)
+{
+	struct store *st = fresh();
+	struct lease  a, b;
+	struct err    e = { 0 };
+	int64_t       p = project(st, 1, 1), due[4];
+	size_t        n;
+
+	(void)state;
+	assert_int_equal(store_lease_take(st, p, 1000, &a, &e), 1);             /* no job */
+	assert_int_equal(store_job_queue(st, p, "updates", 1000, NULL, &e), 0);
+	assert_int_equal(store_job_queue(st, p, "updates", 1000, NULL, &e), 0); /* still one */
+	assert_int_equal(number(st, "SELECT count(*) FROM train_job"), 1);
+	assert_int_equal(store_lease_take(st, p, 1000, &a, &e), 0);
+	assert_int_equal(store_lease_take(st, p, 1030, &b, &e), 1);             /* good until then */
+	assert_int_equal(store_job_due(st, 1030, due, 4, &n, &e), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(store_lease_renew(st, &a, 1020, 0.5, &e), 0);
+	assert_int_equal(store_lease_take(st, p, 1050, &b, &e), 1);
+	assert_int_equal(store_job_due(st, 1051, due, 4, &n, &e), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(store_lease_take(st, p, 1051, &b, &e), 0);
+	assert_int_equal(b.attempt, 2);
+	assert_int_equal(store_lease_renew(st, &a, 1052, 0.6, &e), -1);         /* the first has lost it */
+	assert_int_equal(e.code, ERR_LEASE);
+	store_close(st);
+}
+
+static void a_clock_set_back_does_not_hold_a_lease_for_ever(void **state)
+{
+	struct store *st = fresh();
+	struct lease  a, b;
+	struct err    e = { 0 };
+	int64_t       p = project(st, 1, 1), day = 86400;
+
+	(void)state;
+	store_job_queue(st, p, "updates", 10 * day, NULL, &e);
+	assert_int_equal(store_lease_take(st, p, 10 * day, &a, &e), 0);
+	assert_int_equal(store_lease_take(st, p, 9 * day, &b, &e), 0);          /* ends over 30 s ahead */
+	store_close(st);
+}
+
+static int publish_one(struct store *st, const struct lease *lease, int64_t trained, struct version *v, struct err *e)
+{
+	const struct version_part part = { "weights", SPAN("bytes") };
+
+	*v = (struct version){ .kind = SPAN("kind"), .labels = SPAN("[]"), .examples_hash = SPAN("hash"),
+	                       .token_pattern = SPAN("word"), .created_s = 1000 };
+	return store_version_publish(st, lease, v, &part, 1, trained, 10, 2, e);
+}
+
+static void a_trainer_that_lost_its_lease_publishes_nothing(void **state)
+{
+	struct store  *st = fresh();
+	struct version v;
+	struct lease   a, b;
+	struct err     e = { 0 };
+	int64_t        p = project(st, 1, 1);
+
+	(void)state;
+	store_job_queue(st, p, "updates", 1000, NULL, &e);
+	store_lease_take(st, p, 1000, &a, &e);
+	store_lease_take(st, p, 2000, &b, &e);
+	assert_int_equal(store_begin(st, &e), 0);
+	assert_int_equal(publish_one(st, &a, 0, &v, &e), -1);
+	assert_int_equal(e.code, ERR_LEASE);
+	store_rollback(st);
+	assert_int_equal(number(st, "SELECT count(*) FROM model_version"), 0);
+	err_clear(&e);
+	assert_int_equal(publish_one(st, &b, 0, &v, &e), 0);
+	assert_int_equal(v.number, 1);
+	store_close(st);
+}
+
+static void events_during_a_training_count_for_the_next_one(void **state)
+{
+	struct store  *st = fresh();
+	struct version v;
+	struct lease   lease;
+	struct arena   a;
+	struct project pr;
+	struct err     e = { 0 };
+	int64_t        p = project(st, 1, 1), event = 0;
+	enum job_state open;
+
+	(void)state;
+	arena_init(&a, 1 << 20);
+	store_job_queue(st, p, "updates", 1000, NULL, &e);
+	store_lease_take(st, p, 1000, &lease, &e);
+	store_event_add(st, p, "webhook", "X", &event, &e);
+	assert_int_equal(store_event_end(st, p, event, 14, 0, 1000, &e), 0);
+	assert_int_equal(publish_one(st, &lease, 4, &v, &e), 0);
+	assert_int_equal(store_project_get(st, p, &a, &pr, &e), 0);
+	assert_int_equal(pr.updates - pr.updates_trained, 10);
+	assert_int_equal(pr.version.number, 1);
+	assert_int_equal(store_job_open(st, p, &open, &e), 0);
+	assert_int_equal(open, JOB_QUEUED);                 /* due again */
+	arena_clear(&a);
+	store_close(st);
+}
+
+static void a_training_asked_for_during_another_follows_it(void **state)
+{
+	struct store  *st = fresh();
+	struct version v;
+	struct lease   lease;
+	struct err     e = { 0 };
+	int64_t        p = project(st, 1, 1);
+	enum job_state open;
+
+	(void)state;
+	store_job_queue(st, p, "updates", 1000, NULL, &e);
+	store_lease_take(st, p, 1000, &lease, &e);
+	assert_int_equal(store_job_queue(st, p, "start", 1001, NULL, &e), 0);
+	assert_int_equal(publish_one(st, &lease, 0, &v, &e), 0);
+	assert_int_equal(store_job_open(st, p, &open, &e), 0);
+	assert_int_equal(open, JOB_QUEUED);
+	store_close(st);
+}
+
+/* ---- versions ---------------------------------------------------------------------------- */
+
+static void publish_again(struct store *st, int64_t p, struct version *v)
+{
+	struct lease lease;
+	struct err   e = { 0 };
+
+	store_job_queue(st, p, "start", 1000, NULL, &e);
+	assert_int_equal(store_lease_take(st, p, 1000, &lease, &e), 0);
+	assert_int_equal(publish_one(st, &lease, 0, v, &e), 0);
+}
+
+static void old_weights_go_and_the_one_in_force_stays(void **state)
+{
+	struct store  *st = fresh();
+	struct version v[5];
+	struct err     e = { 0 };
+	int64_t        p = project(st, 1, 1);
+
+	(void)state;
+	publish_again(st, p, &v[0]);
+	publish_again(st, p, &v[1]);
+	publish_again(st, p, &v[2]);
+	assert_int_equal(number(st, "SELECT count(*) FROM model_part"), 2);
+	assert_int_equal(number(st, "SELECT count(*) FROM model_version"), 3);
+	/* Rolled back to 2; 4 and 5 come and the newest two are kept. */
+	assert_int_equal(store_version_select(st, p, v[1].row, &e), 0);
+	assert_int_equal(number(st, "SELECT number FROM model_version v JOIN project p ON v.row = current_version"), 2);
+	publish_again(st, p, &v[3]);
+	publish_again(st, p, &v[4]);
+	assert_int_equal(number(st, "SELECT min(v.number) FROM model_part m JOIN model_version v ON v.row = m.version"), 4);
+	store_close(st);
+}
+
+static void a_damaged_version_gives_way_to_the_one_before(void **state)
+{
+	struct store  *st = fresh();
+	struct version v[2];
+	struct arena   a;
+	struct project pr;
+	struct span    bytes;
+	struct err     e = { 0 };
+	int64_t        p = project(st, 1, 1);
+
+	(void)state;
+	arena_init(&a, 1 << 20);
+	publish_again(st, p, &v[0]);
+	publish_again(st, p, &v[1]);
+	assert_int_equal(store_part(st, v[1].row, "weights", &bytes, &e), 0);
+	assert_true(span_is(bytes, "bytes"));
+	free((void *)(uintptr_t)bytes.p);
+	assert_int_equal(store_part(st, v[1].row, "other", &bytes, &e), 1);
+	assert_int_equal(exec(st, "UPDATE model_part SET bytes = x'00' WHERE version = 2", &e), 0);
+	assert_int_equal(store_part(st, v[1].row, "weights", &bytes, &e), -1);
+	assert_int_equal(e.code, ERR_DAMAGED);
+	err_clear(&e);
+	assert_int_equal(store_version_damaged(st, v[1].row, &e), 0);
+	assert_int_equal(store_project_get(st, p, &a, &pr, &e), 0);
+	assert_int_equal(pr.version.number, 1);
+	assert_int_equal(store_version_damaged(st, v[0].row, &e), 0);
+	assert_int_equal(store_project_get(st, p, &a, &pr, &e), 0);
+	assert_int_equal(pr.version.row, 0);                /* cold start */
+	arena_clear(&a);
+	store_close(st);
+}
+
+static void a_forgotten_project_leaves_no_byte(void **state)
+{
+	struct store *st = fresh();
+	const struct task_row t = { .id = 5, .updated_us = STORE_NULL, .data = SPAN("{\"text\":\"marker-zebra-17\"}") };
+	struct err    e = { 0 };
+	int64_t       p = project(st, 1, 1);
+	char          command[256];
+	bool          changed;
+
+	(void)state;
+	assert_int_equal(store_task_put(st, p, &t, 0, &changed, &e), 0);
+	snprintf(command, sizeof command, "cat %s/* | grep -qa marker-zebra-17", dir);
+	assert_int_equal(system(command), 0);               /* the check can see it */
+	assert_int_equal(store_project_delete(st, p, &e), 0);
+	assert_int_equal(store_compact(st, &e), 0);
+	assert_int_not_equal(system(command), 0);
+	store_close(st);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_statement_is_prepared_on_a_fresh_schema),
+		cmocka_unit_test(a_committed_write_is_on_disk_and_the_journal_is_wal),
+		cmocka_unit_test(the_store_is_for_its_owner_alone),
+		cmocka_unit_test(a_newer_store_is_refused),
+		cmocka_unit_test(a_project_is_one_row_a_pair),
+		cmocka_unit_test(what_is_not_later_changes_nothing),
+		cmocka_unit_test(every_order_of_create_update_delete_ends_the_same),
+		cmocka_unit_test(a_task_that_was_deleted_takes_its_annotations_with_it),
+		cmocka_unit_test(an_export_brings_back_only_what_was_deleted_before_it),
+		cmocka_unit_test(a_job_has_one_trainer_until_its_lease_ends),
+		cmocka_unit_test(a_clock_set_back_does_not_hold_a_lease_for_ever),
+		cmocka_unit_test(a_trainer_that_lost_its_lease_publishes_nothing),
+		cmocka_unit_test(events_during_a_training_count_for_the_next_one),
+		cmocka_unit_test(a_training_asked_for_during_another_follows_it),
+		cmocka_unit_test(old_weights_go_and_the_one_in_force_stays),
+		cmocka_unit_test(a_damaged_version_gives_way_to_the_one_before),
+		cmocka_unit_test(a_forgotten_project_leaves_no_byte),
+	};
+	char command[128];
+	int  failed;
+
+	if (mkdtemp(dir) == NULL)
+		return 1;
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	snprintf(command, sizeof command, "rm -rf %s", dir);
+	return system(command) != 0 || failed != 0;
+}
