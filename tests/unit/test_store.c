@@ -59,9 +59,21 @@ static void every_statement_is_prepared_on_a_fresh_schema(void **state)
 			fail_msg("%s: %s", sql_text[i], sqlite3_errmsg(st->db));
 		sqlite3_finalize(s);
 	}
-	number(st, "SELECT count(*) FROM v_project");
-	number(st, "SELECT count(*) FROM v_training");
-	number(st, "SELECT count(*) FROM v_example");
+	store_close(st);
+}
+
+/* As sqlite3 opens it: the programs themselves don't trust a schema with JSON in
+ * its views, and have no need of them. */
+static void the_views_answer_a_person_with_sqlite3(void **state)
+{
+	struct store *st = fresh(), person = { .db = NULL };
+
+	(void)state;
+	assert_int_equal(sqlite3_open(st->path, &person.db), SQLITE_OK);
+	number(&person, "SELECT count(*) FROM v_project");
+	number(&person, "SELECT count(*) FROM v_training");
+	number(&person, "SELECT count(*) FROM v_example");
+	sqlite3_close(person.db);
 	store_close(st);
 }
 
@@ -450,6 +462,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_statement_is_prepared_on_a_fresh_schema),
+		cmocka_unit_test(the_views_answer_a_person_with_sqlite3),
 		cmocka_unit_test(a_committed_write_is_on_disk_and_the_journal_is_wal),
 		cmocka_unit_test(the_store_is_for_its_owner_alone),
 		cmocka_unit_test(a_newer_store_is_refused),
