@@ -31,6 +31,7 @@ struct args {
 	int64_t        project;    /* Label Studio's id; STORE_NULL: not named */
 	int64_t        queued;     /* project row, for a trainer */
 	bool           json;
+	bool           full;       /* train: read the export however recent the last one is */
 	char *const   *rest;       /* operands */
 	int            n_rest;
 	const char    *command;
@@ -294,7 +295,7 @@ static int print_trained(const struct args *a, const struct train_result *r, dou
 static int run_train(struct args *a)
 {
 	const struct sigaction stop = { .sa_handler = on_signal };
-	struct train_options   opt = { .foreground = a->queued == STORE_NULL };
+	struct train_options   opt = { .foreground = a->queued == STORE_NULL, .full = a->full };
 	struct train_result    result;
 	struct err             e = { 0 };
 	double                 shown = 0, began = clock_monotonic();
@@ -554,7 +555,8 @@ static const struct command {
 	{ "start", run_start, true, "[--host H] [--port P] [--log-level L] [--with KEY=VAL]…",
 	  "serve in the foreground: the web server, its programs and the trainers; Ctrl-C ends them all" },
 	{ "status", run_status, true, "[--project N] [--json]", "counters, jobs, version in force, metrics" },
-	{ "train", run_train, true, "[--project N] [--json]", "read Label Studio's export, train and publish now" },
+	{ "train", run_train, true, "[--project N] [--full] [--json]",
+	  "read Label Studio's export (--full: however recent the last reading is), train and publish now" },
 	{ "predict", run_predict, true, "[--project N] [FILE|-]",
 	  "texts (lines, or JSON lines with \"text\") in, JSON lines out; no server needed" },
 	{ "evaluate", run_evaluate, true, "[--project N] [--json] [FILE]",
@@ -620,10 +622,10 @@ static int with_option(char *pair)
 
 static int read_options(struct args *a, int argc, char *argv[])
 {
-	enum { PROJECT = 256, QUEUED, JSON, HOST, PORT, LOG_LEVEL, WITH, AUTH_USER, AUTH_PASS, HELP };
+	enum { PROJECT = 256, QUEUED, JSON, FULL, HOST, PORT, LOG_LEVEL, WITH, AUTH_USER, AUTH_PASS, HELP };
 	static const struct option options[] = {
 		{ "project", required_argument, NULL, PROJECT }, { "queued", required_argument, NULL, QUEUED },
-		{ "json", no_argument, NULL, JSON }, { "host", required_argument, NULL, HOST },
+		{ "json", no_argument, NULL, JSON }, { "full", no_argument, NULL, FULL }, { "host", required_argument, NULL, HOST },
 		{ "port", required_argument, NULL, PORT }, { "log-level", required_argument, NULL, LOG_LEVEL },
 		{ "with", required_argument, NULL, WITH }, { "basic-auth-user", required_argument, NULL, AUTH_USER },
 		{ "basic-auth-pass", required_argument, NULL, AUTH_PASS }, { "help", no_argument, NULL, HELP },
@@ -644,6 +646,9 @@ static int read_options(struct args *a, int argc, char *argv[])
 			break;
 		case JSON:
 			a->json = true;
+			break;
+		case FULL:
+			a->full = true;
 			break;
 		case HOST:
 			set_option("HOST", optarg);
@@ -686,8 +691,12 @@ int main(int argc, char *argv[])
 	struct err            e = { 0 };
 	int                   rc;
 
-	if (argc < 2 || strcmp(argv[1], "--help") == 0)
-		return run_help(&a), argc < 2 ? USAGE : DONE;
+	if (argc < 2) {
+		fputs("prelabel: a command is needed (see `prelabel help`)\n", stderr);
+		return USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0)
+		return run_help(&a);
 	if (strcmp(argv[1], "--version") == 0)
 		return puts("prelabel " PRELABEL_VERSION) < 0 ? FAILED : DONE;
 	a.command = argv[1];
@@ -703,8 +712,10 @@ int main(int argc, char *argv[])
 	if (env_read(&a.env, &e) < 0)
 		return fail(&e);
 	log_open("prelabel", (enum log_level)a.env.log_level);
-	if (command->needs_store && store_open(&a.st, a.env.model_dir, BUSY_MS, &e) < 0)
-		return fail(&e);
+	if (command->needs_store && store_open(&a.st, a.env.model_dir, BUSY_MS, &e) < 0) {
+		fprintf(stderr, "prelabel: MODEL_DIR=%s: %s\n", a.env.model_dir, e.msg);
+		return FAILED;
+	}
 	rc = command->run(&a);
 	store_close(a.st);
 	if (fflush(stdout) != 0 || ferror(stdout))

@@ -1,6 +1,7 @@
 /* evaluate.c - how good a model is. */
 #include "evaluate.h"
 
+#include "crossval.h"
 #include "examples.h"
 #include "import.h"
 #include "learn/metrics.h"
@@ -9,8 +10,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define FOLDS 5
 
 /* The labels of the config, then what else occurs as gold; and who was taken for whom. */
 struct tally {
@@ -234,37 +233,9 @@ json_object *evaluate_file(struct store *st, const struct env *env, int64_t proj
 
 /* ---- by cross-validation ------------------------------------------------------------------ */
 
-static int fold(struct tally *t, const struct label_config *config, const struct example_set *set, size_t k,
-                const struct fit_settings *settings, struct err *e)
+static int take_example(void *arg, const struct example *ex, const struct prediction *p, struct err *e)
 {
-	struct serving  s = { .config = (struct label_config *)(uintptr_t)config, .kind = model_kind_for(config) };
-	struct example *rest = calloc(set->n + 1, sizeof *rest);
-	struct arena    scratch;
-	size_t          n = 0;
-	int             rc = -1;
-
-	if (rest == NULL)
-		return err_memory(e);
-	for (size_t i = 0; i < set->n; i++)
-		if (i % FOLDS != k)
-			rest[n++] = set->v[i];
-	arena_init(&scratch, (size_t)1 << 30);
-	if (s.kind->fit(&s.model, config, (struct examples){ rest, n }, settings, e) == 0) {
-		rc = 0;
-		for (size_t i = k; rc == 0 && i < set->n; i += FOLDS) {
-			struct prediction p;
-
-			arena_reset(&scratch);
-			rc = predict_text(&s, set->v[i].text, &scratch, &p, e);
-			if (rc == 0)
-				rc = add_row(t, set->v[i].label, &p, e);
-		}
-	}
-	if (s.model != NULL)
-		s.kind->free(s.model);
-	arena_clear(&scratch);
-	free(rest);
-	return rc;
+	return add_row(arg, ex->label, p, e);
 }
 
 json_object *evaluate_project(struct store *st, const struct env *env, int64_t project, struct err *e)
@@ -279,17 +250,15 @@ json_object *evaluate_project(struct store *st, const struct env *env, int64_t p
 	struct arena         a;
 	struct tally         t = { .n = 0 };
 	json_object         *o = NULL;
-	int                  rc = -1;
 
 	arena_init(&a, (size_t)1 << 28);
 	if (project_of(st, project, &a, &p, e) == 0 && label_config_parse(&config, p.label_config, e) == 0 &&
 	    tally_init(&t, config->choices, e) == 0 && examples_read(&set, st, project, config, e) == 0) {
-		rc = set.n < 2 * FOLDS ? err_set(e, ERR_TOO_FEW, "project %lld: %zu examples, cross-validation needs %d",
-		                                 (long long)p.id, set.n, 2 * FOLDS) : 0;
-		for (size_t k = 0; rc == 0 && k < FOLDS; k++)
-			rc = fold(&t, config, &set, k, &settings, e);
-		if (rc == 0)
-			o = document(&t, e);
+		if (crossval(config, &set, CROSSVAL_FOLDS, &settings, take_example, &t, e) == 0)
+			o = t.n_rows > 0 ? document(&t, e) : NULL;
+		if (t.n_rows == 0)
+			err_set(e, ERR_TOO_FEW, "project %lld: %zu examples are too few to cross-validate",
+			        (long long)p.id, set.n);
 	}
 	tally_clear(&t);
 	examples_clear(&set);

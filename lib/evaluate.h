@@ -16,8 +16,7 @@
 json_object *evaluate_file(struct store *st, const struct env *env, int64_t project, const char *path,
                            struct err *e);
 
-/* The same by cross-validation (5 folds; of the examples in the order of their
- * ids, every fifth is in the same fold) on the project's own examples. */
+/* The same by cross-validation (crossval.h) on the project's own examples. */
 json_object *evaluate_project(struct store *st, const struct env *env, int64_t project, struct err *e);
 
 #endif

@@ -34,10 +34,7 @@ static int put_task(struct event *ev, struct span json, const char *where, struc
 	if (ls_task_parse(&t, json, where, e) < 0)
 		return -1;
 	row = task_row_of(&t);
-	if (store_task_put(ev->st, ev->project.row, &row, 0, &changed, e) < 0)
-		return -1;
-	ev->other_change |= changed;
-	return 0;
+	return store_task_put(ev->st, ev->project.row, &row, 0, &changed, e);
 }
 
 static int put_annotation(struct event *ev, struct span json, const char *where, struct err *e)
@@ -257,8 +254,18 @@ static int apply_to_one(struct event *ev, const struct action *act, int64_t id, 
 	enum job_state state;
 	int64_t        row;
 
-	if (store_project_ensure(ev->st, id, created_s, &row, e) < 0 ||
-	    store_project_get(ev->st, row, ev->req->arena, &ev->project, e) < 0 ||
+	/* A payload may make its project; a number in the URL names one that is known. */
+	if (!payload) {
+		int rc = store_project_find(ev->st, id, created_s, &row, e);
+
+		if (rc == 1)
+			put_answer(&reply->body, NULL, JOB_NONE);
+		if (rc != 0)
+			return rc < 0 ? -1 : 0;
+	} else if (store_project_ensure(ev->st, id, created_s, &row, e) < 0) {
+		return -1;
+	}
+	if (store_project_get(ev->st, row, ev->req->arena, &ev->project, e) < 0 ||
 	    apply(ev, act, payload, &state, e) < 0)
 		return -1;
 	reply->status = ev->changed > 0 || ev->other_change || !payload ? 201 : 200;
@@ -317,8 +324,14 @@ int event_webhook(struct request *req, struct reply *reply, struct err *e)
 	int64_t              id = 0, created_s = STORE_NULL;
 	int                  rc, none, in_query = 1;
 
-	if (request_object(req, &ev.body, e) < 0)
+	if (request_object(req, &ev.body, e) < 0) {
+		/* What is no JSON is no START_TRAINING: who lacks the secret hears no more. */
+		struct err refused = { 0 };
+
+		if (request_needs_secret(req, &refused) < 0)
+			*e = refused;
 		return -1;
+	}
 	if ((rc = request_text(req, ev.body, "action", &name, e)) != 0)
 		return rc < 0 ? -1 : err_set(e, ERR_SHAPE, "action is missing");
 	act = action_named(name);

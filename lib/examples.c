@@ -42,28 +42,36 @@ static int add(struct example_set *set, const struct example *ex, struct err *e)
 	return 0;
 }
 
-static int take_row(void *arg, const struct labelled_row *row, struct err *e)
+/* The label of a row: 0; 1 it is left out, and counted; -1. */
+static int label_of(struct reading *r, const struct labelled_row *row, struct span *label, struct err *e)
 {
-	struct reading         *r = arg;
 	struct example_set     *set = r->set;
-	struct example          ex = { .annotation = row->annotation, .task = row->task };
-	struct task             task = { row->data, row->data };
 	enum annotation_outcome outcome;
-	struct span             text;
 
 	if (row->was_cancelled || row->overruled) {
 		set->n_cancelled += row->was_cancelled;
 		set->n_overruled += !row->was_cancelled;
-		return 0;
+		return 1;
 	}
 	arena_reset(&r->scratch);
-	if (annotation_label(row->result, r->config, &r->scratch, &outcome, &ex.label, e) < 0)
+	if (annotation_label(row->result, r->config, &r->scratch, &outcome, label, e) < 0)
 		return -1;
-	if (outcome != ANNOTATION_LABEL) {
-		set->n_empty += outcome == ANNOTATION_EMPTY;
-		set->n_unknown += outcome == ANNOTATION_UNKNOWN_LABEL;
-		return 0;
-	}
+	set->n_empty += outcome == ANNOTATION_EMPTY;
+	set->n_unknown += outcome == ANNOTATION_UNKNOWN_LABEL;
+	return outcome != ANNOTATION_LABEL;
+}
+
+static int take_row(void *arg, const struct labelled_row *row, struct err *e)
+{
+	struct reading     *r = arg;
+	struct example_set *set = r->set;
+	struct example      ex = { .annotation = row->annotation, .task = row->task };
+	struct task         task = { row->data, row->data };
+	struct span         text;
+	int                 rc = label_of(r, row, &ex.label, e);
+
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
 	if (task_text(&task, r->config->text, &r->scratch, &text, e) < 0)
 		return -1;
 	ex.text = (struct span){ arena_copy(&set->arena, text), text.len };
@@ -97,4 +105,44 @@ void examples_clear(struct example_set *set)
 	arena_clear(&set->arena);
 	free(set->v);
 	*set = (struct example_set){ .n = 0 };
+}
+
+/* ---- only the labels ------------------------------------------------------------- */
+
+struct counting {
+	struct reading     reading;
+	struct example_set set;           /* its counts alone */
+	struct span        seen[16];      /* the config's own strings */
+	size_t             n, enough;
+};
+
+static int count_label(void *arg, const struct labelled_row *row, struct err *e)
+{
+	struct counting *c = arg;
+	struct span      label;
+	int              rc = label_of(&c->reading, row, &label, e);
+
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	for (size_t i = 0; i < c->n; i++)
+		if (c->seen[i].p == label.p)
+			return 0;
+	c->seen[c->n++] = label;
+	return c->n == c->enough ? err_set(e, ERR_STOPPED, "enough") : 0;
+}
+
+int examples_labels(struct store *st, int64_t project, const struct label_config *config, size_t enough, size_t *n,
+                    struct err *e)
+{
+	struct counting c = { .reading = { .config = config } };
+	struct err      why = { 0 };
+	int             rc;
+
+	c.enough = enough < countof(c.seen) ? enough : countof(c.seen);
+	c.reading.set = &c.set;
+	arena_init(&c.reading.scratch, (size_t)1 << 30);
+	rc = store_examples(st, project, count_label, &c, &why);
+	arena_clear(&c.reading.scratch);
+	*n = c.n;
+	return rc == 0 || why.code == ERR_STOPPED ? 0 : err_set(e, why.code, "%s", why.msg);
 }

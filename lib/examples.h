@@ -25,4 +25,8 @@ int  examples_read(struct example_set *set, struct store *st, int64_t project, c
                    struct err *e);
 void examples_clear(struct example_set *set);
 
+/* How many different labels a training would find; counting ends at `enough`. */
+int examples_labels(struct store *st, int64_t project, const struct label_config *config, size_t enough, size_t *n,
+                    struct err *e);
+
 #endif

@@ -55,7 +55,7 @@ int jsonl_read(const char *path, const struct jsonl *how, struct err *e)
 	int          rc = 0;
 
 	if (f == NULL)
-		return err_set(e, ERR_USAGE, "%.100s: %s", path, strerror(errno));
+		return err_set(e, ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
 	arena_init(&a, (size_t)1 << 30);
 	for (size_t number = 1; rc == 0 && (len = getline(&line, &cap, f)) >= 0; number++) {
 		struct span whole = { line, (size_t)len };
@@ -147,6 +147,38 @@ static void put_config(struct buf *b, const struct labels *l)
 	buf_adds(b, "</Choices></View>");
 }
 
+/* A project that only imports have fed: what they bring makes its label set.  One
+ * that Label Studio has told us about has Label Studio's. */
+static int put_labels(struct store *st, struct project *p, struct labels *l, struct err *e)
+{
+	struct json_iter it;
+	struct span      value, text;
+	struct labels    all = { .n = 0, .result = l->result };
+	struct buf       xml;
+	int              rc = 0;
+
+	if (p->created_s != STORE_NULL)
+		return 0;
+	arena_init(&all.arena, (size_t)64 << 20);
+	buf_init(&xml, LABEL_CONFIG_BYTES_MAX);
+	for (it = json_each(p->labels.p == NULL ? SPAN("[]") : p->labels); rc == 0 && json_next(&it, NULL, &value);) {
+		rc = json_text(value, &all.arena, &text, e);
+		if (rc == 0)
+			rc = note_label(&all, 0, SPAN(""), text, e);
+	}
+	for (size_t i = 0; rc == 0 && i < l->n; i++)
+		rc = note_label(&all, 0, SPAN(""), l->v[i], e);
+	if (rc == 0) {
+		put_config(&xml, &all);
+		rc = buf_check(&xml, "the labeling config", e) < 0 ? -1
+		     : project_configure(st, p, buf_span(&xml), NULL, e);
+	}
+	buf_clear(&xml);
+	free(all.v);
+	arena_clear(&all.arena);
+	return rc;
+}
+
 struct rows {
 	struct store            *st;
 	int64_t                  project, event, id;
@@ -234,30 +266,25 @@ static int import_lines(struct store *st, int64_t id, const char *path, struct r
 	struct labels      l = { .n = 0, .result = result };
 	const struct jsonl how = { note_label, count_bad, &l, true };
 	struct project     p;
-	struct buf         xml;
 	int64_t            row;
 	int                rc = -1;
 
-	arena_init(&l.arena, (size_t)64 << 20);
-	buf_init(&xml, LABEL_CONFIG_BYTES_MAX);
+	arena_init(&l.arena, (size_t)256 << 20);
 	if (jsonl_read(path, &how, e) < 0)
 		goto out;
 	if (l.n == 0) {
 		err_set(e, ERR_SHAPE, "%.100s has no line {\"text\", \"label\"}", path);
 		goto out;
 	}
-	put_config(&xml, &l);
-	if (buf_check(&xml, "the labeling config", e) < 0 || store_begin(st, e) < 0)
+	if (store_begin(st, e) < 0)
 		goto out;
 	if (store_project_ensure(st, id, STORE_NULL, &row, e) < 0 ||
 	    store_project_get(st, row, &l.arena, &p, e) < 0 ||
-	    (p.label_config.p == NULL && project_configure(st, &p, buf_span(&xml), NULL, e) < 0) ||
-	    put_rows(st, row, path, result, e) < 0 || store_commit(st, e) < 0)
+	    put_labels(st, &p, &l, e) < 0 || put_rows(st, row, path, result, e) < 0 || store_commit(st, e) < 0)
 		store_rollback(st);
 	else
 		rc = 0;
 out:
-	buf_clear(&xml);
 	free(l.v);
 	arena_clear(&l.arena);
 	return rc;
@@ -271,7 +298,7 @@ int import_file(struct store *st, int64_t id, const char *path, struct reconcile
 
 	*result = (struct reconcile_result){ 0 };
 	if (f == NULL)
-		return err_set(e, ERR_USAGE, "%.100s: %s", path, strerror(errno));
+		return err_set(e, ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
 	do
 		c = getc(f);
 	while (c == ' ' || c == '\t' || c == '\r' || c == '\n');

@@ -251,6 +251,8 @@ static int take_project(struct store *st, int64_t row, const struct project *p, 
 
 static int read_export(struct reading *r, struct ls_api *api, struct project *p, struct arena *a, struct err *e)
 {
+	double began = clock_monotonic();
+
 	if (store_event_last(r->st, &r->since, e) < 0 || store_project_get(r->st, r->project, a, p, e) < 0 ||
 	    take_project(r->st, r->project, p, api, a, e) < 0 ||
 	    ls_api_export(api, p->id, take_task, r, e) < 0 || flush(r, e) < 0)
@@ -258,7 +260,7 @@ static int read_export(struct reading *r, struct ls_api *api, struct project *p,
 	qsort(r->seen, r->n_seen, sizeof *r->seen, by_id);
 	if (in_event(r, delete_missing, e) < 0 || store_begin(r->st, e) < 0)
 		return -1;
-	if (store_fetched(r->st, r->project, clock_s(), p->unread, e) < 0 || store_commit(r->st, e) < 0) {
+	if (store_fetched(r->st, r->project, clock_s(), p->unread, (int64_t)((clock_monotonic() - began) * 1000), e) < 0 || store_commit(r->st, e) < 0) {
 		store_rollback(r->st);
 		return -1;
 	}
@@ -301,12 +303,12 @@ int reconcile_file(struct store *st, int64_t project, const char *path, struct r
 	reading_init(&r, st, project, "import", result);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return err_set(e, ERR_USAGE, "%.100s: %s", path, strerror(errno));
+		return err_set(e, ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
 	json_splitter_init(&s, FILE_TASK_MAX, take_task, &r);
 	while (rc == 0 && (n = read(fd, chunk, sizeof chunk)) > 0)
 		rc = json_splitter_feed(&s, (struct span){ chunk, (size_t)n }, e);
 	if (rc == 0 && n < 0)
-		rc = err_set(e, ERR_USAGE, "%.100s: %s", path, strerror(errno));
+		rc = err_set(e, ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
 	if (rc == 0 && json_splitter_end(&s, e) == 0)
 		rc = flush(&r, e);
 	else

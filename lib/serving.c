@@ -18,6 +18,7 @@ struct key {
 
 struct entry {
 	struct serving s;                       /* first: a serving is its entry */
+	struct label_config *config;            /* s.config, to be freed */
 	struct key     key;
 	size_t         bytes;
 	unsigned       users;                   /* requests, and 1 for the table */
@@ -100,7 +101,7 @@ static void entry_free(struct entry *en)
 		return;
 	if (en->s.model != NULL)
 		en->s.kind->free(en->s.model);
-	label_config_free(en->s.config);
+	label_config_free(en->config);
 	free(en);
 }
 
@@ -181,8 +182,9 @@ static int make(struct store *st, const struct env *env, struct project *p, stru
 
 	if (en == NULL)
 		return err_memory(e);
-	if (label_config_parse(&en->s.config, label_config, e) < 0)
+	if (label_config_parse(&en->config, label_config, e) < 0)
 		goto fail;
+	en->s.config = en->config;
 	while (p != NULL && p->version.row != 0 && (rc = load(st, p, en, &why)) < 0) {
 		if (why.code != ERR_DAMAGED) {
 			err_set(e, why.code, "%s", why.msg);

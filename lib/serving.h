@@ -18,10 +18,10 @@
 #define VERSION_TEXT_MAX 80
 
 struct serving {
-	struct label_config     *config;
-	const struct model_kind *kind;      /* NULL: no kind serves this config; model too */
-	struct model            *model;
-	char                     version[VERSION_TEXT_MAX];     /* model_version */
+	const struct label_config *config;
+	const struct model_kind   *kind;    /* NULL: no kind serves this config; model too */
+	struct model              *model;
+	char                       version[VERSION_TEXT_MAX];     /* model_version */
 };
 
 /* p: the project, NULL where it is unknown (then a cold model answers).  A version

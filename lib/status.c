@@ -2,12 +2,14 @@
 #include "status.h"
 
 #include "base/clock.h"
+#include "examples.h"
 #include "request.h"
 #include "serving.h"
 
 #include <stdio.h>
 
 #define ARENA_BYTES ((size_t)256 << 20)
+#define LABELS_MIN  2                /* that make a model */
 
 /* ---- GET / /health /livez ------------------------------------------------------ */
 
@@ -195,7 +197,7 @@ json_object *status_version_list(struct store *st, const struct env *env, int64_
 /* ---- one project ----------------------------------------------------------------------- */
 
 static void state_text(const struct project *p, const struct env *env, const struct job *job, bool has_job,
-                       char out[320])
+                       size_t n_labels, char out[320])
 {
 	int64_t counter = p->updates - p->updates_trained, missing = env->train_every - counter;
 	char    iso[CLOCK_ISO_BYTES];
@@ -211,6 +213,8 @@ static void state_text(const struct project *p, const struct env *env, const str
 		snprintf(out, 320, "last training failed: %s", job->note.p == NULL ? "" : job->note.p);
 	else if (has_job && job->state == JOB_SKIPPED)
 		snprintf(out, 320, "not trained: %s", job->note.p == NULL ? "" : job->note.p);
+	else if (n_labels < LABELS_MIN)
+		snprintf(out, 320, "needs %d labels, has %zu", LABELS_MIN, n_labels);
 	else if (missing > 0)
 		snprintf(out, 320, "waiting for %lld more annotation%s", (long long)missing, missing == 1 ? "" : "s");
 	else
@@ -234,7 +238,7 @@ json_object *status_project(struct store *st, const struct env *env, int64_t row
 	struct job            job = { .row = 0 };
 	json_object          *o = NULL;
 	char                  text[VERSION_TEXT_MAX], state[320];
-	size_t                n = 0;
+	size_t                n = 0, n_labels = LABELS_MIN;
 	bool                  ok = true, has_job;
 	int                   rc;
 
@@ -249,7 +253,10 @@ json_object *status_project(struct store *st, const struct env *env, int64_t row
 			v = &list[i];
 	if (version_text(env, config, v == NULL ? &cold : v, text, e) < 0)
 		goto out;
-	state_text(&p, env, &job, has_job, state);
+	/* What was trained once had enough of them. */
+	if (v == NULL && config->choices != NULL && examples_labels(st, row, config, LABELS_MIN, &n_labels, e) < 0)
+		goto out;
+	state_text(&p, env, &job, has_job, n_labels, state);
 	o = json_object_new_object();
 	if (o == NULL) {
 		err_memory(e);

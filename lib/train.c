@@ -3,9 +3,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "crossval.h"
 #include "examples.h"
 #include "learn/metrics.h"
-#include "predict.h"
 #include "reconcile.h"
 #include "serving.h"
 
@@ -17,8 +17,8 @@
 
 #define RENEW_S      (LEASE_S / 3)
 #define RETRY_S      5              /* first back-off; doubled by each attempt */
-#define HELD_OUT     5              /* every fifth example */
-#define HELD_OUT_MIN 20             /* examples below which a held-out figure means nothing */
+#define ALL_FOLDS    1000           /* examples below which every fold is held out in turn */
+#define FETCH_SHARE  20             /* reading exports takes at most one part in so many of the time */
 
 static volatile sig_atomic_t stopped;
 
@@ -79,6 +79,26 @@ static bool fetch_goes_on(void *arg)
 
 /* ---- the steps ------------------------------------------------------------------ */
 
+/* The whole export of a large project takes longer than the training does: it is
+ * read again when a person asks, when events came without payload, when the last
+ * attempt failed, and else as often as costs a twentieth of the time.  Webhooks
+ * bring the rest; what they miss waits so long. */
+static int fetch_needed(struct run *r, bool *needed, struct err *e)
+{
+	struct project p;
+	struct arena   a;
+	int64_t        now = clock_s();
+	int            rc;
+
+	arena_init(&a, (size_t)256 << 20);
+	rc = store_project_get(r->st, r->lease.project, &a, &p, e);
+	*needed = rc == 0 && (r->opt->full || strcmp(r->lease.reason, "start") == 0 || p.unread > 0 ||
+	                      p.fetched_s == STORE_NULL || p.fetch_error.p != NULL || p.fetched_s > now ||
+	                      (now - p.fetched_s) * 1000 >= p.fetch_ms * FETCH_SHARE);
+	arena_clear(&a);
+	return rc;
+}
+
 /* With a key: what Label Studio has comes first.  A refused key is no reason not
  * to learn from what the webhooks brought; a Label Studio that does not answer is
  * worth another attempt. */
@@ -86,9 +106,14 @@ static int fetch(struct run *r, struct err *e)
 {
 	struct reconcile_result result;
 	struct err              why = { 0 };
+	bool                    needed;
 	int                     rc;
 
 	if (r->env->ls_key == NULL)
+		return 0;
+	if (fetch_needed(r, &needed, e) < 0)
+		return -1;
+	if (!needed)
 		return 0;
 	r->step = "reading Label Studio's export";
 	if (reconcile(r->st, r->env, r->lease.project, fetch_goes_on, r, &result, &why) == 0) {
@@ -154,8 +179,16 @@ static void settings_of(struct run *r, struct fit_settings *s)
 		.progress = still_ours, .arg = r };
 }
 
+static int name_version(struct run *r, const struct material *m, const struct version *v,
+                        char name[VERSION_TEXT_MAX], struct err *e)
+{
+	const struct version_of of = { v->kind, v->examples_hash, v->number, v->format };
+
+	return serving_version(r->env, m->config, &of, name, e) < 0 ? -1 : store_version_name(r->st, v->row, name, e);
+}
+
 static int publish(struct run *r, const struct material *m, const struct model_kind *kind, struct model *model,
-                   struct version *v, struct err *e)
+                   struct version *v, char name[VERSION_TEXT_MAX], struct err *e)
 {
 	struct version_part part[MODEL_PARTS_MAX];
 	struct model_parts  saved = { .n = 0 };
@@ -175,7 +208,8 @@ static int publish(struct run *r, const struct material *m, const struct model_k
 	if (store_begin(r->st, e) < 0)
 		goto out;
 	if (store_version_publish(r->st, &r->lease, v, part, saved.n, m->project.updates, r->env->train_every,
-	                          r->env->keep_versions, e) == 0)
+	                          r->env->keep_versions, e) == 0 &&
+	    name_version(r, m, v, name, e) == 0)
 		rc = store_commit(r->st, e);
 	if (rc < 0)
 		store_rollback(r->st);
@@ -184,56 +218,46 @@ out:
 	return rc;
 }
 
-/* Accuracy, F1 and log loss of a model that never saw every fifth example.  After
- * publishing, so that nobody waits for it; a next job ends it. */
-static int held_out(struct run *r, const struct material *m, const struct model_kind *kind, int64_t version,
-                    struct err *e)
+struct held_out {
+	const struct control_tag *control;
+	struct metrics            metrics;
+};
+
+static int count_held_out(void *arg, const struct example *ex, const struct prediction *p, struct err *e)
 {
+	struct held_out *h = arg;
+	size_t           gold = (size_t)control_label(h->control, ex->label);
+
+	(void)e;
+	metrics_add_row(&h->metrics, gold, (size_t)control_label(h->control, span_of(p->regions[0].choices[0])),
+	                p->trained[gold], p->proba[gold]);
+	return 0;
+}
+
+/* Accuracy, F1 and log loss on examples that the model did not see: all of them
+ * in turn while that is a matter of milliseconds, every fifth where fits are long.
+ * After publishing, so that nobody waits for it; a next job ends it. */
+static int held_out(struct run *r, const struct material *m, int64_t version, struct err *e)
+{
+	struct held_out     h = { .control = m->config->choices };
 	struct fit_settings settings;
-	struct metrics      metrics = { .n = 0 };
-	struct serving      s = { .config = m->config, .kind = kind };
-	struct example     *rest;
-	struct arena        scratch;
-	size_t              n_rest = 0, n_labels = m->config->choices->n_labels;
 	int                 rc = -1;
 
-	if (m->set.n < HELD_OUT_MIN)
-		return 0;
 	settings_of(r, &settings);
 	r->step = "evaluating";
-	rest = calloc(m->set.n, sizeof *rest);
-	if (rest == NULL)
-		return err_memory(e);
-	for (size_t i = 0; i < m->set.n; i++)
-		if (i % HELD_OUT != HELD_OUT - 1)
-			rest[n_rest++] = m->set.v[i];
-	arena_init(&scratch, (size_t)1 << 30);
-	if (metrics_init(&metrics, n_labels, e) < 0 ||
-	    kind->fit(&s.model, m->config, (struct examples){ rest, n_rest }, &settings, e) < 0)
-		goto out;
-	for (size_t i = HELD_OUT - 1; i < m->set.n; i += HELD_OUT) {
-		const struct example *ex = &m->set.v[i];
-		struct prediction     p;
-		size_t                gold = (size_t)control_label(m->config->choices, ex->label);
-
-		arena_reset(&scratch);
-		if (predict_text(&s, ex->text, &scratch, &p, e) < 0)
-			goto out;
-		metrics_add_row(&metrics, gold, (size_t)control_label(m->config->choices, span_of(p.regions[0].choices[0])),
-		                p.trained[gold], p.proba[gold]);
-	}
-	if (store_begin(r->st, e) == 0) {
-		rc = store_version_metrics(r->st, version, (int64_t)metrics.n, metrics_accuracy(&metrics),
-		                           metrics_macro_f1(&metrics), metrics_log_loss(&metrics), e);
-		if (rc < 0 || (rc = store_commit(r->st, e)) < 0)
+	if (metrics_init(&h.metrics, h.control->n_labels, e) == 0 &&
+	    crossval(m->config, &m->set, m->set.n < ALL_FOLDS ? CROSSVAL_FOLDS : 1, &settings, count_held_out, &h, e) == 0)
+		rc = 0;
+	if (rc == 0 && h.metrics.n > 0) {
+		rc = store_begin(r->st, e);
+		if (rc == 0 && (store_version_metrics(r->st, version, (int64_t)h.metrics.n, metrics_accuracy(&h.metrics),
+		                                      metrics_macro_f1(&h.metrics), metrics_log_loss(&h.metrics), e) < 0 ||
+		                store_commit(r->st, e) < 0)) {
 			store_rollback(r->st);
+			rc = -1;
+		}
 	}
-out:
-	if (s.model != NULL)
-		kind->free(s.model);
-	metrics_clear(&metrics);
-	arena_clear(&scratch);
-	free(rest);
+	metrics_clear(&h.metrics);
 	return rc;
 }
 
@@ -271,21 +295,16 @@ static int train(struct run *r, struct train_result *result, struct err *e)
 	if (kind->fit(&model, m.config, (struct examples){ m.set.v, m.set.n }, &settings, e) < 0)
 		goto out;
 	r->step = "publishing";
-	if (publish(r, &m, kind, model, &v, e) < 0)
+	if (publish(r, &m, kind, model, &v, result->version, e) < 0)
 		goto out;
 	rc = 0;
 	result->state = JOB_DONE;
 	result->n_examples = v.n_examples;
 	result->seconds = v.train_seconds;
-	{
-		const struct version_of of = { v.kind, v.examples_hash, v.number, v.format };
-
-		(void)serving_version(r->env, m.config, &of, result->version, NULL);
-	}
 	log_line(LOG_INFO, "job %lld: %s published, %lld examples, %.3f s", (long long)r->lease.job,
 	         result->version, (long long)v.n_examples, v.train_seconds);
 	r->published = true;
-	if (held_out(r, &m, kind, v.row, &why) < 0 && why.code != ERR_STOPPED)
+	if (held_out(r, &m, v.row, &why) < 0 && why.code != ERR_STOPPED)
 		log_line(LOG_INFO, "job %lld: no held-out figures: %s", (long long)r->lease.job, why.msg);
 out:
 	if (rc < 0 && r->lost.code != ERR_OK)

@@ -10,12 +10,14 @@
 
 #include "base/env.h"
 #include "base/err.h"
+#include "serving.h"
 #include "store/store.h"
 
 #include <stdbool.h>
 
 struct train_options {
 	bool foreground;         /* a person waits: queue a job of their own, show progress */
+	bool full;               /* read Label Studio's export however recent the last one is */
 	/* Progress for a terminal; NULL: none. */
 	void (*show)(void *arg, const char *what, double share);
 	void  *arg;
@@ -23,7 +25,7 @@ struct train_options {
 
 struct train_result {
 	enum job_state state;            /* JOB_DONE, JOB_SKIPPED, JOB_FAILED, JOB_QUEUED (to be tried again) or JOB_NONE */
-	char           version[80];      /* model_version, when done */
+	char           version[VERSION_TEXT_MAX];   /* model_version, when done */
 	char           note[240];        /* why not, otherwise */
 	double         seconds;
 	int64_t        n_examples;

@@ -19,6 +19,7 @@ CREATE TABLE project (
 	last_number     INTEGER NOT NULL DEFAULT 0, -- highest version number given out
 	webhook_s       INTEGER,          -- when the last event came
 	fetched_s       INTEGER,          -- when Label Studio's export was last read to its end
+	fetch_ms        INTEGER NOT NULL DEFAULT 0, -- how long that took, milliseconds
 	fetch_error     TEXT              -- why the last attempt to read it failed; NULL: it did not
 ) STRICT;
 CREATE UNIQUE INDEX project_pair ON project (id, created_s);
@@ -82,6 +83,7 @@ CREATE TABLE model_version (
 	row             INTEGER PRIMARY KEY AUTOINCREMENT,
 	project         INTEGER NOT NULL REFERENCES project (row) ON DELETE CASCADE,
 	number          INTEGER NOT NULL, -- 1, 2, … within the project
+	name            TEXT NOT NULL,    -- model_version as published; a later label set or setting changes what is served
 	kind            TEXT NOT NULL,    -- of model: 'tfidf_logreg'
 	format          INTEGER NOT NULL, -- of its parts
 	labels          TEXT NOT NULL,    -- label set it was trained for, a JSON array
@@ -116,7 +118,7 @@ CREATE VIEW v_project AS
 SELECT p.id AS project, datetime(p.created_s, 'unixepoch') AS created, p.title, p.labels, p.reason,
        p.updates - p.updates_trained AS counter,
        (SELECT count(*) FROM annotation a WHERE a.project = p.row AND a.deleted = 0) AS annotations,
-       coalesce(v.kind || '-' || v.number, 'cold start') AS version, v.n_examples AS examples, v.accuracy,
+       coalesce(v.name, 'cold start') AS version, v.n_examples AS examples, v.accuracy,
        (SELECT state FROM train_job j WHERE j.project = p.row ORDER BY j.row DESC LIMIT 1) AS last_job,
        (SELECT note FROM train_job j WHERE j.project = p.row ORDER BY j.row DESC LIMIT 1) AS note,
        datetime(p.webhook_s, 'unixepoch') AS last_webhook
@@ -126,7 +128,7 @@ SELECT p.id AS project, datetime(p.created_s, 'unixepoch') AS created, p.title, 
 CREATE VIEW v_training AS
 SELECT p.id AS project, j.row AS job, j.state, j.reason, j.attempt,
        datetime(j.queued_s, 'unixepoch') AS queued, datetime(j.started_s, 'unixepoch') AS started,
-       datetime(j.finished_s, 'unixepoch') AS finished, v.number AS version, v.n_examples AS examples,
+       datetime(j.finished_s, 'unixepoch') AS finished, v.name AS version, v.n_examples AS examples,
        v.train_seconds AS seconds, v.accuracy, j.note
   FROM train_job j JOIN project p ON p.row = j.project LEFT JOIN model_version v ON v.row = j.version;
 

@@ -17,7 +17,8 @@ SELECT row FROM project ORDER BY id, row;
 -- The version in force: the current one, or where that is damaged the newest before it that is whole.
 SELECT p.id, p.created_s, p.title, p.label_config, p.config_hash, p.labels, p.reason,
        p.updates, p.updates_trained, p.unread, p.webhook_s, p.fetched_s, p.fetch_error,
-       v.row, v.number, v.kind, v.format, v.examples_hash, v.token_pattern, v.logreg_c, v.labels, v.n_examples, v.created_s
+       v.row, v.number, v.kind, v.format, v.examples_hash, v.token_pattern, v.logreg_c, v.labels, v.n_examples, v.created_s,
+       p.fetch_ms
   FROM project p
   LEFT JOIN model_version v ON v.row = (
        SELECT w.row FROM model_version w
@@ -43,8 +44,8 @@ UPDATE project SET title = ?2 WHERE row = ?1 AND title IS NOT ?2;
 -- project_webhook: ?1 row, ?2 now_s, ?3 rows changed, ?4 events without payload.
 UPDATE project SET webhook_s = coalesce(?2, webhook_s), updates = updates + ?3, unread = unread + ?4 WHERE row = ?1;
 
--- project_fetched: ?1 row, ?2 now_s, ?3 value of unread when the reading began.
-UPDATE project SET fetched_s = ?2, fetch_error = NULL, unread = max(0, unread - ?3) WHERE row = ?1;
+-- project_fetched: ?1 row, ?2 now_s, ?3 value of unread when the reading began, ?4 milliseconds it took.
+UPDATE project SET fetched_s = ?2, fetch_error = NULL, unread = max(0, unread - ?3), fetch_ms = ?4 WHERE row = ?1;
 
 -- project_fetch_error: ?1 row, ?2 reason.
 UPDATE project SET fetch_error = ?2 WHERE row = ?1;
@@ -181,9 +182,13 @@ SELECT state, count(*) FROM train_job GROUP BY state;
 UPDATE project SET last_number = last_number + 1 WHERE row = ?1 RETURNING last_number;
 
 -- version_add: ?1 project, ?2 number, ?3 kind, ?4 format, ?5 labels, ?6 examples_hash, ?7 n_examples, ?8 n_cancelled, ?9 n_empty, ?10 n_unknown, ?11 n_overruled, ?12 token_pattern, ?13 logreg_c, ?14 created_s, ?15 train_seconds.
-INSERT INTO model_version (project, number, kind, format, labels, examples_hash, n_examples, n_cancelled, n_empty,
+-- Its name follows: it holds the number.
+INSERT INTO model_version (project, number, name, kind, format, labels, examples_hash, n_examples, n_cancelled, n_empty,
                            n_unknown, n_overruled, token_pattern, logreg_c, created_s, train_seconds)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15);
+VALUES (?1, ?2, '', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15);
+
+-- version_name: ?1 version, ?2 name.
+UPDATE model_version SET name = ?2 WHERE row = ?1;
 
 -- version_select: ?1 project, ?2 version or NULL, ?3 updates_trained or NULL.
 UPDATE project SET current_version = ?2, updates_trained = coalesce(?3, updates_trained) WHERE row = ?1;

@@ -22,6 +22,7 @@
 #include "learn/logreg.h"
 
 #include "base/clock.h"
+#include "learn/kernels.h"
 #include "learn/team.h"
 
 #include <math.h>
@@ -32,11 +33,14 @@
 #define STEPS_MAX 100
 #define CG_MAX 5000
 #define CHUNKS_MAX 256
-#define PRECONDITION_FROM 10           /* classes; below, it costs more passes than it saves */
+
+/* The inverse diagonal as preconditioner from so many classes on.  It saves a
+ * third of the passes for 77 classes and costs some for 2 and 3, b's part most. */
+#define PRECONDITION_FROM 10
+
 #define PROGRESS_S 0.1
 
 #define LANES 4
-typedef double lanes __attribute__((vector_size(LANES * sizeof(double)), aligned(8), may_alias));
 
 struct chunk {
 	uint32_t from, to;
@@ -53,6 +57,7 @@ struct fit {
 	size_t                n, d, k, ld;
 	double                c;
 	struct team          *team;
+	const struct kernels *kernels;
 
 	struct chunk rows[CHUNKS_MAX], cols[CHUNKS_MAX];
 	size_t       n_rows, n_cols;           /* chunks */
@@ -64,7 +69,7 @@ struct fit {
 	double *u;                             /* [n][ld] what X^T is multiplied with */
 	double *zs, *owns;                     /* [n][ld] the step in z and in own */
 	double *r, *q, *dir, *s;               /* [d][ld] residual, Hessian times dir, direction, solution */
-	double *diag;                          /* [d][ld] inverse diagonal, or NULL */
+	double *diag;                          /* [d][ld] inverse diagonal; NULL: none is used */
 	double *rb, *qb, *dirb, *sb, *diagb;   /* [ld] the same of b */
 
 	double alpha, beta, t;                 /* of the loop that runs */
@@ -77,71 +82,45 @@ struct fit {
 
 /* -- kernels --------------------------------------------------------------------- */
 
-/* t [ld] += sum over k of x[k] * v[at[k]][ld] */
-static inline void gather(double *t, size_t ld, const uint32_t *at, const double *x, size_t n, const double *v)
+/* t [ld] += sum over i < n of x[i] * v[at[i]][ld] */
+static inline void gather(const struct fit *f, double *t, const uint32_t *at, const double *x, size_t n, const double *v)
 {
-	size_t c = 0;
+	/* Two sums: the additions of one would wait for each other. */
+	double even = 0.0, odd = 0.0;
+	size_t i = 0;
 
-	if (ld == 1) {
-		/* Two sums: the additions of one would wait for each other. */
-		double even = 0.0, odd = 0.0;
-		size_t i = 0;
-
-		for (; i + 1 < n; i += 2) {
-			even += x[i] * v[at[i]];
-			odd += x[i + 1] * v[at[i + 1]];
-		}
-		if (i < n)
-			even += x[i] * v[at[i]];
-		*t += even + odd;
+	if (f->ld > 1) {
+		f->kernels->gather(t, f->ld, at, x, n, v);
 		return;
 	}
-	for (; c + 4 * LANES <= ld; c += 4 * LANES) {
-		lanes *to = (lanes *)(t + c), a0 = to[0], a1 = to[1], a2 = to[2], a3 = to[3];
-
-		for (size_t i = 0; i < n; i++) {
-			const lanes *row = (const lanes *)(v + (size_t)at[i] * ld + c);
-
-			a0 += x[i] * row[0];
-			a1 += x[i] * row[1];
-			a2 += x[i] * row[2];
-			a3 += x[i] * row[3];
-		}
-		to[0] = a0;
-		to[1] = a1;
-		to[2] = a2;
-		to[3] = a3;
+	for (; i + 1 < n; i += 2) {
+		even += x[i] * v[at[i]];
+		odd += x[i + 1] * v[at[i + 1]];
 	}
-	for (; c < ld; c += LANES) {
-		lanes *to = (lanes *)(t + c), a0 = to[0];
-
-		for (size_t i = 0; i < n; i++)
-			a0 += x[i] * *(const lanes *)(v + (size_t)at[i] * ld + c);
-		to[0] = a0;
-	}
+	if (i < n)
+		even += x[i] * v[at[i]];
+	*t += even + odd;
 }
 
-/* The sum of n products, n a multiple of LANES or 1. */
-static inline double dot(const double *a, const double *b, size_t n)
+/* The kernels of any length: what is left over of a multiple of LANES, by hand. */
+static inline double dot(const struct fit *f, const double *a, const double *b, size_t n)
 {
-	lanes sum = { 0.0 };
+	size_t i = n / LANES * LANES;
+	double sum = i > 0 ? f->kernels->dot(a, b, i) : 0.0;
 
-	if (n == 1)
-		return a[0] * b[0];
-	for (size_t i = 0; i < n; i += LANES)
-		sum += *(const lanes *)(a + i) * *(const lanes *)(b + i);
-	return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+	for (; i < n; i++)
+		sum += a[i] * b[i];
+	return sum;
 }
 
-/* to += f * v */
-static inline void add_times(double *to, double f, const double *v, size_t n)
+static inline void add_times(const struct fit *f, double *to, double times, const double *v, size_t n)
 {
-	if (n == 1) {
-		to[0] += f * v[0];
-		return;
-	}
-	for (size_t i = 0; i < n; i += LANES)
-		*(lanes *)(to + i) += f * *(const lanes *)(v + i);
+	size_t i = n / LANES * LANES;
+
+	if (i > 0)
+		f->kernels->add_times(to, times, v, i);
+	for (; i < n; i++)
+		to[i] += times * v[i];
 }
 
 void logreg_proba(const double *z, size_t n_classes, double *p)
@@ -194,7 +173,7 @@ static void total_u(const struct fit *f, double *to)
 {
 	memset(to, 0, f->ld * sizeof *to);
 	for (size_t i = 0; i < f->n_rows; i++)
-		add_times(to, 1.0, f->part_b + i * f->ld, f->ld);
+		add_times(f, to, 1.0, f->part_b + i * f->ld, f->ld);
 }
 
 /* For K >= 3, adding one number to every b changes nothing; rounding along that
@@ -278,7 +257,7 @@ static void gradient_rows(void *arg, size_t chunk)
 			u[f->y[i]] -= f->c;
 			f->mu[i] = mu;
 		}
-		add_times(sum_b, 1.0, u, f->ld);
+		add_times(f, sum_b, 1.0, u, f->ld);
 		if (x0 > 0.0) {
 			for (size_t k = 0; k < f->k; k++) {
 				double g = x0 * u[k] + own[k];
@@ -301,9 +280,9 @@ static void gradient_cols(void *arg, size_t chunk)
 		double *r = f->r + g * f->ld;
 
 		memcpy(r, f->w + g * f->ld, f->ld * sizeof *r);
-		gather(r, f->ld, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
+		gather(f, r, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
 		       x->col_at[g + 1] - x->col_at[g], f->u);
-		square += dot(r, r, f->ld);
+		square += dot(f, r, r, f->ld);
 	}
 	f->part[chunk].a = square;
 }
@@ -330,11 +309,11 @@ static void reduce_rows(void *arg, size_t chunk)
 			for (size_t k = 0; k < f->k; k++)
 				u[k] -= x0 * f->c * m[k] * (x0 * u[k] + own[k] - mean);
 		}
-		add_times(sum_b, 1.0, u, f->ld);
+		add_times(f, sum_b, 1.0, u, f->ld);
 	}
 }
 
-/* zs = the diagonal of M: the preconditioner's row part (zs is free then). */
+/* zs = the diagonal of M (zs is free then). */
 static void diagonal_rows(void *arg, size_t chunk)
 {
 	struct fit *f = arg;
@@ -347,7 +326,7 @@ static void diagonal_rows(void *arg, size_t chunk)
 
 		for (size_t k = 0; k < f->k; k++)
 			to[k] = f->c * m[k] * (1.0 - m[k] / f->mu[i]);
-		add_times(sum_b, 1.0, to, f->ld);
+		add_times(f, sum_b, 1.0, to, f->ld);
 	}
 }
 
@@ -363,10 +342,20 @@ static void diagonal_cols(void *arg, size_t chunk)
 		for (size_t k = 0; k < f->ld; k++)
 			to[k] = 1.0;
 		for (size_t i = x->col_at[g]; i < x->col_at[g + 1]; i++)
-			add_times(to, x->col_x[i] * x->col_x[i], f->zs + x->col_row[i] * f->ld, f->ld);
+			add_times(f, to, x->col_x[i] * x->col_x[i], f->zs + x->col_row[i] * f->ld, f->ld);
 		for (size_t k = 0; k < f->ld; k++)
 			to[k] = 1.0 / to[k];
 	}
+}
+
+static void precondition(struct fit *f)
+{
+	run_rows(f, diagonal_rows);
+	total_u(f, f->diagb);
+	for (size_t k = 0; k < f->k; k++)
+		f->diagb[k] = 1.0 / f->diagb[k];
+	run_cols(f, diagonal_cols);
+	f->passes++;
 }
 
 /* t = X v + vb for one row */
@@ -375,7 +364,7 @@ static inline void row_times(const struct fit *f, size_t i, const double *v, con
 	const struct columns *x = f->x;
 
 	memcpy(t, vb, f->ld * sizeof *t);
-	gather(t, f->ld, x->row_col + x->row_at[i], x->row_x + x->row_at[i], x->row_at[i + 1] - x->row_at[i], v);
+	gather(f, t, x->row_col + x->row_at[i], x->row_x + x->row_at[i], x->row_at[i + 1] - x->row_at[i], v);
 }
 
 /* u = M (X dir + dirb) */
@@ -393,15 +382,9 @@ static void hessian_rows(void *arg, size_t chunk)
 		if (f->k == 1) {
 			u[0] *= m[0];
 		} else {
-			double mean = dot(m, u, f->ld) / f->mu[i];
-
-			for (size_t k = 0; k < f->ld; k += LANES) {
-				lanes *to = (lanes *)(u + k);
-
-				*to = f->c * *(const lanes *)(m + k) * (*to - mean);
-			}
+			f->kernels->curve(u, f->c, m, dot(f, m, u, f->ld) / f->mu[i], f->ld);
 		}
-		add_times(sum_b, 1.0, u, f->ld);
+		add_times(f, sum_b, 1.0, u, f->ld);
 	}
 }
 
@@ -416,9 +399,9 @@ static void hessian_cols(void *arg, size_t chunk)
 		double *q = f->q + g * f->ld;
 
 		memcpy(q, f->dir + g * f->ld, f->ld * sizeof *q);
-		gather(q, f->ld, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
+		gather(f, q, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
 		       x->col_at[g + 1] - x->col_at[g], f->u);
-		product += dot(q, f->dir + g * f->ld, f->ld);
+		product += dot(f, q, f->dir + g * f->ld, f->ld);
 	}
 	f->part[chunk].a = product;
 }
@@ -434,42 +417,32 @@ static inline size_t run_of(const struct fit *f, size_t chunk, size_t *from)
 static void advance_cols(void *arg, size_t chunk)
 {
 	struct fit *f = arg;
-	size_t      from, n = run_of(f, chunk, &from), i = 0;
+	size_t      from, n = run_of(f, chunk, &from), i = n / LANES * LANES;
 	double     *s = f->s + from, *r = f->r + from;
-	const double *dir = f->dir + from, *q = f->q + from, *diag = f->diag == NULL ? NULL : f->diag + from;
-	lanes       rr = { 0.0 }, rz = { 0.0 };
-	double      tail = 0.0;
+	const double *dir = f->dir + from, *q = f->q + from;
 
-	for (; i + LANES <= n; i += LANES) {
-		lanes *rl = (lanes *)(r + i);
-
-		*(lanes *)(s + i) += f->alpha * *(const lanes *)(dir + i);
-		*rl -= f->alpha * *(const lanes *)(q + i);
-		rr += *rl * *rl;
-		if (diag != NULL)
-			rz += *rl * *rl * *(const lanes *)(diag + i);
-	}
-	for (; i < n; i++) {
+	f->kernels->advance(s, r, f->alpha, dir, q, i);
+	for (; i < n; i++) {                     /* only of ld 1 */
 		s[i] += f->alpha * dir[i];
 		r[i] -= f->alpha * q[i];
-		tail += r[i] * r[i];
 	}
-	f->part[chunk].a = (rr[0] + rr[1]) + (rr[2] + rr[3]) + tail;
-	f->part[chunk].b = diag == NULL ? f->part[chunk].a : (rz[0] + rz[1]) + (rz[2] + rz[3]);
+	f->part[chunk].a = dot(f, r, r, n);
+	f->part[chunk].b = f->diag == NULL ? f->part[chunk].a : f->kernels->weighted(r, f->diag + from, n);
 }
 
 /* dir = diag r + beta dir */
 static void turn_cols(void *arg, size_t chunk)
 {
 	struct fit   *f = arg;
-	size_t        from, n = run_of(f, chunk, &from), i = 0;
+	size_t        from, n = run_of(f, chunk, &from), i = n / LANES * LANES;
 	double       *dir = f->dir + from;
-	const double *r = f->r + from, *diag = f->diag == NULL ? NULL : f->diag + from;
+	const double *r = f->r + from;
 
-	for (; diag != NULL && i + LANES <= n; i += LANES)
-		*(lanes *)(dir + i) = *(const lanes *)(r + i) * *(const lanes *)(diag + i) + f->beta * *(lanes *)(dir + i);
-	for (; i + LANES <= n; i += LANES)
-		*(lanes *)(dir + i) = *(const lanes *)(r + i) + f->beta * *(lanes *)(dir + i);
+	if (f->diag != NULL) {
+		f->kernels->turn_weighted(dir, f->beta, r, f->diag + from, n);
+		return;
+	}
+	f->kernels->turn(dir, f->beta, r, i);
 	for (; i < n; i++)
 		dir[i] = r[i] + f->beta * dir[i];
 }
@@ -510,9 +483,9 @@ static void step_rows(void *arg, size_t chunk)
 			for (size_t k = 0; k < f->k; k++)
 				sum.a += f->c * (p[k] - (f->y[i] == k)) * zs[k];
 		}
-		sum.b += dot(own, owns, f->ld);
-		sum.c += dot(owns, owns, f->ld);
-		sum.d += dot(own, own, f->ld);
+		sum.b += dot(f, own, owns, f->ld);
+		sum.c += dot(f, owns, owns, f->ld);
+		sum.d += dot(f, own, own, f->ld);
 	}
 	f->part[chunk] = sum;
 }
@@ -524,9 +497,9 @@ static void step_cols(void *arg, size_t chunk)
 	struct sums sum = { 0 };
 
 	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
-		sum.a += dot(f->w + g * f->ld, f->s + g * f->ld, f->ld);
-		sum.b += dot(f->s + g * f->ld, f->s + g * f->ld, f->ld);
-		sum.c += dot(f->w + g * f->ld, f->w + g * f->ld, f->ld);
+		sum.a += dot(f, f->w + g * f->ld, f->s + g * f->ld, f->ld);
+		sum.b += dot(f, f->s + g * f->ld, f->s + g * f->ld, f->ld);
+		sum.c += dot(f, f->w + g * f->ld, f->w + g * f->ld, f->ld);
 	}
 	f->part[chunk] = sum;
 }
@@ -536,8 +509,8 @@ static void accept_rows(void *arg, size_t chunk)
 	struct fit *f = arg;
 
 	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
-		add_times(f->z + i * f->ld, f->t, f->zs + i * f->ld, f->ld);
-		add_times(f->own + i * f->ld, f->t, f->owns + i * f->ld, f->ld);
+		add_times(f, f->z + i * f->ld, f->t, f->zs + i * f->ld, f->ld);
+		add_times(f, f->own + i * f->ld, f->t, f->owns + i * f->ld, f->ld);
 	}
 }
 
@@ -546,7 +519,7 @@ static void accept_cols(void *arg, size_t chunk)
 	struct fit *f = arg;
 
 	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++)
-		add_times(f->w + g * f->ld, f->t, f->s + g * f->ld, f->ld);
+		add_times(f, f->w + g * f->ld, f->t, f->s + g * f->ld, f->ld);
 }
 
 /* -- the method ---------------------------------------------------------------------- */
@@ -574,7 +547,7 @@ static double gradient(struct fit *f)
 	total_b(f, f->qb);
 	run_cols(f, gradient_cols);
 	f->passes++;
-	return sqrt(square + total(f, f->n_cols).a + dot(f->qb, f->qb, f->ld));
+	return sqrt(square + total(f, f->n_cols).a + dot(f, f->qb, f->qb, f->ld));
 }
 
 /* Solves the reduced Newton system for s, sb to a residual of `target`. */
@@ -586,16 +559,10 @@ static int solve(struct fit *f, double target, struct err *e)
 	total_b(f, f->rb);
 	run_cols(f, gradient_cols);
 	f->passes++;
-	if (f->diag != NULL) {
-		run_rows(f, diagonal_rows);
-		total_u(f, f->diagb);
-		for (size_t k = 0; k < f->k; k++)
-			f->diagb[k] = 1.0 / f->diagb[k];
-		run_cols(f, diagonal_cols);
-		f->passes++;
-	}
+	if (f->diag != NULL)
+		precondition(f);
 
-	/* r = -gradient, s = 0: one turn with alpha -2 would do, but plainly: */
+	/* r = -gradient, s = 0 */
 	for (size_t i = 0; i < f->d * f->ld; i++)
 		f->r[i] = -f->r[i];
 	for (size_t k = 0; k < f->ld; k++)
@@ -612,15 +579,15 @@ static int solve(struct fit *f, double target, struct err *e)
 		f->alpha = it == 0 ? 0.0 : f->alpha;
 		run_cols(f, advance_cols);
 		sum = total(f, f->n_cols);
-		add_times(f->sb, f->alpha, f->dirb, f->ld);
+		add_times(f, f->sb, f->alpha, f->dirb, f->ld);
 		if (it > 0)
-			add_times(f->rb, -f->alpha, f->qb, f->ld);
-		rr = sum.a + dot(f->rb, f->rb, f->ld);
+			add_times(f, f->rb, -f->alpha, f->qb, f->ld);
+		rr = sum.a + dot(f, f->rb, f->rb, f->ld);
+		if (sqrt(rr) <= target)
+			break;
 		rz = sum.b;
 		for (size_t k = 0; k < f->k; k++)
 			rz += f->rb[k] * f->rb[k] * (f->diag == NULL ? 1.0 : f->diagb[k]);
-		if (sqrt(rr) <= target)
-			break;
 		if (tell(f, e) < 0)
 			return -1;
 
@@ -633,7 +600,7 @@ static int solve(struct fit *f, double target, struct err *e)
 		total_b(f, f->qb);
 		run_cols(f, hessian_cols);
 		f->passes += 2;
-		f->alpha = rz / (total(f, f->n_cols).a + dot(f->dirb, f->qb, f->ld));
+		f->alpha = rz / (total(f, f->n_cols).a + dot(f, f->dirb, f->qb, f->ld));
 	}
 	centre(f, f->sb);                    /* the preconditioner moves it */
 	return 0;
@@ -681,7 +648,7 @@ static int minimise(struct fit *f, struct logreg *m, struct err *e)
 		loss = next;
 		run_rows(f, accept_rows);
 		run_cols(f, accept_cols);
-		add_times(f->b, f->t, f->sb, f->ld);
+		add_times(f, f->b, f->t, f->sb, f->ld);
 	}
 	m->grad = grad;
 	m->objective = loss + penalty;
@@ -776,6 +743,7 @@ int logreg_fit(struct logreg *m, const struct columns *x, const uint32_t *y, siz
 	f->arg = settings->arg;
 	f->n_rows = cut(f->rows, x->row_at, n, ld);
 	f->n_cols = cut(f->cols, x->col_at, d, ld);
+	f->kernels = kernels_best();
 	f->team = team_open(settings->threads);
 
 	const struct slot slots[] = {

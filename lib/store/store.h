@@ -52,6 +52,7 @@ struct project {
 	struct span reason;                     /* why nothing can be predicted or trained */
 	int64_t     updates, updates_trained, unread;
 	int64_t     webhook_s, fetched_s;       /* STORE_NULL: never */
+	int64_t     fetch_ms;                   /* how long the last reading of the export took */
 	struct span fetch_error;
 	struct {                                /* the version in force; row 0: cold start */
 		int64_t     row, number, format, n_examples, created_s;
@@ -217,6 +218,9 @@ int store_version_publish(struct store *st, const struct lease *lease, struct ve
                           const struct version_part parts[], size_t n_parts, int64_t updates_trained,
                           int64_t train_every, int64_t keep, struct err *e);
 
+/* The name it is published under, in the same transaction. */
+int store_version_name(struct store *st, int64_t version, const char *name, struct err *e);
+
 int store_version_metrics(struct store *st, int64_t version, int64_t n_held_out, double accuracy,
                           double macro_f1, double log_loss, struct err *e);
 
@@ -236,7 +240,8 @@ int store_part(struct store *st, int64_t version, const char *name, struct span 
 
 /* ---- what a reconciliation with Label Studio leaves ------------------------ */
 
-int store_fetched(struct store *st, int64_t project, int64_t now_s, int64_t unread, struct err *e);
+/* unread: its value when the reading began. */
+int store_fetched(struct store *st, int64_t project, int64_t now_s, int64_t unread, int64_t ms, struct err *e);
 int store_fetch_failed(struct store *st, int64_t project, const char *reason, struct err *e);
 
 #endif

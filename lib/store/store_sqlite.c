@@ -429,7 +429,7 @@ int store_project_get(struct store *st, int64_t row, struct arena *a, struct pro
 		return rc == 1 ? err_set(e, ERR_NOT_FOUND, "the project is no longer there") : -1;
 	*p = (struct project){ .row = row, .id = column_int(s, 0), .created_s = column_int(s, 1),
 		.updates = column_int(s, 7), .updates_trained = column_int(s, 8), .unread = column_int(s, 9),
-		.webhook_s = column_int(s, 10), .fetched_s = column_int(s, 11) };
+		.webhook_s = column_int(s, 10), .fetched_s = column_int(s, 11), .fetch_ms = column_int(s, 23) };
 	p->version.row = sqlite3_column_int64(s, 13);
 	p->version.number = sqlite3_column_int64(s, 14);
 	p->version.format = sqlite3_column_int64(s, 16);
@@ -897,6 +897,11 @@ int store_version_publish(struct store *st, const struct lease *lease, struct ve
 	return change(st, SQL_PART_PRUNE, e, "ii", lease->project, keep) < 0 ? -1 : 0;
 }
 
+int store_version_name(struct store *st, int64_t version, const char *name, struct err *e)
+{
+	return change(st, SQL_VERSION_NAME, e, "it", version, name) < 0 ? -1 : 0;
+}
+
 int store_version_metrics(struct store *st, int64_t version, int64_t n_held_out, double accuracy,
                           double macro_f1, double log_loss, struct err *e)
 {
@@ -987,9 +992,9 @@ int store_part(struct store *st, int64_t version, const char *name, struct span 
 	return copy == NULL ? err_memory(e) : 0;
 }
 
-int store_fetched(struct store *st, int64_t project, int64_t now_s, int64_t unread, struct err *e)
+int store_fetched(struct store *st, int64_t project, int64_t now_s, int64_t unread, int64_t ms, struct err *e)
 {
-	return change(st, SQL_PROJECT_FETCHED, e, "iii", project, now_s, unread) < 0 ? -1 : 0;
+	return change(st, SQL_PROJECT_FETCHED, e, "iiii", project, now_s, unread, ms) < 0 ? -1 : 0;
 }
 
 int store_fetch_failed(struct store *st, int64_t project, const char *reason, struct err *e)

@@ -101,17 +101,18 @@ static int answer(struct worker *w, const struct http *h, struct request *req, s
 	return buf_check(&reply->body, "the answer", e);
 }
 
+/* After the reply is out: the request's variables are gone. */
 static void log_reply(const struct request *req, const struct route_match *m, const char *method,
                       const struct reply *reply, const struct err *e, double began)
 {
 	const double ms = (clock_monotonic() - began) * 1e3;
 
 	if (reply->status >= 500)
-		log_line(LOG_WARNING, "%.16s %.200s %d %zu bytes %.1f ms: %s", method,
+		log_line(LOG_WARNING, "%s %.200s %d %zu bytes %.1f ms: %s", method,
 		         req->path.len == 0 ? "-" : req->path.p, reply->status, reply->body.len, ms, e->msg);
 	else
 		log_line((m->flags & ROUTE_QUIET) != 0 && reply->status < 400 ? LOG_DEBUG : LOG_INFO,
-		         "%.16s %.200s %d %zu bytes %.1f ms", method,
+		         "%s %.200s %d %zu bytes %.1f ms", method,
 		         req->path.len == 0 ? "-" : req->path.p, reply->status, reply->body.len, ms);
 }
 
@@ -132,10 +133,10 @@ static void handle(struct worker *w, const struct http *h)
 	struct reply         reply = { .status = 200, .body = w->answer };
 	struct route_match   m = { 0 };
 	struct err           e = { 0 };
-	const char          *method = request_param(&req, "REQUEST_METHOD");
+	const char          *given = request_param(&req, "REQUEST_METHOD");
+	char                 method[16];        /* longer than any there is */
 
-	if (method == NULL)
-		method = "";
+	snprintf(method, sizeof method, "%s", given == NULL ? "" : given);
 	new_id(req.id);
 	log_request(req.id);
 	req.query = span_of(request_param(&req, "QUERY_STRING"));
@@ -149,6 +150,7 @@ static void handle(struct worker *w, const struct http *h)
 	if (http_write(h, &req, &reply, reply.status == 405 ? m.allow : "", strcmp(method, "HEAD") == 0) < 0)
 		log_line(LOG_DEBUG, "the client left before the reply");
 	http_finish(h);
+	req.params = NULL;
 	log_reply(&req, &m, method, &reply, &e, began);
 	if (reply.after != NULL)
 		reply.after(w->own, &s->env);
@@ -194,7 +196,7 @@ static void accept_loop(struct worker *w)
 	FCGX_Request          fcgi;
 	int                   rc;
 
-	FCGX_InitRequest(&fcgi, STDIN_FILENO, 0);
+	FCGX_InitRequest(&fcgi, STDIN_FILENO, FCGI_FAIL_ACCEPT_ON_INTR);
 	while (!atomic_load(&w->server->stopping)) {
 		atomic_store(&w->accepting, true);
 		rc = FCGX_Accept_r(&fcgi);
@@ -246,18 +248,22 @@ static sigset_t stop_signals(void)
 }
 
 /*
- * accept() gives up only in a thread that a signal interrupts, and only when it
- * is already asleep in it: so each one is sent SIGUSR2 until it is out.  Threads
- * that are at a request are left alone, because the library takes an interrupted
- * read for the end of the body; they see `stopping` afterwards.
+ * accept() gives up (FCGI_FAIL_ACCEPT_ON_INTR) only in a thread that a signal
+ * interrupts, and only when it is already asleep in it: so each one is sent
+ * SIGUSR2 until it is out.  Threads that are at a request are left alone, because
+ * the library takes an interrupted read for the end of the body; they see
+ * `stopping` afterwards.
+ *
+ * Not FCGX_ShutdownPending(): with that set, a connection that stays silent makes
+ * libfcgi 2.4.2 loop for ever over closing one descriptor number, whose ever it
+ * has become.  For the same reason its own handler of SIGTERM must never run.
  */
 static void stop_workers(struct server *s, struct worker workers[], size_t n)
 {
-	struct timespec pause = { .tv_nsec = 1000 * 1000 };
-	bool            waiting = true;
+	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+	bool                  waiting = true;
 
 	atomic_store(&s->stopping, true);
-	FCGX_ShutdownPending();
 	while (waiting) {
 		waiting = false;
 		for (size_t i = 0; i < n; i++) {
@@ -267,9 +273,8 @@ static void stop_workers(struct server *s, struct worker workers[], size_t n)
 			if (atomic_load(&workers[i].accepting))
 				pthread_kill(workers[i].thread, SIGUSR2);
 		}
-		nanosleep(&pause, NULL);
-		if (pause.tv_nsec < 20 * 1000 * 1000)
-			pause.tv_nsec *= 2;
+		if (waiting)
+			nanosleep(&pause, NULL);
 	}
 	for (size_t i = 0; i < n; i++)
 		pthread_join(workers[i].thread, NULL);
