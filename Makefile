@@ -13,43 +13,103 @@ EXTRA_CFLAGS  ?=
 EXTRA_LDFLAGS ?=
 
 WARN   = -Wall -Wextra -Wconversion -Wshadow -Wvla -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Werror
-HARDEN = -fstack-protector-strong -fstack-clash-protection -fcf-protection -fPIE
+HARDEN = -fstack-protector-strong -fstack-clash-protection $(HARDEN_CPU) -fPIE
 LDHARD = -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 ifeq ($(SANITIZE),)
-HARDEN += -D_FORTIFY_SOURCE=3
+HARDEN += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
 else
-SANFLAGS = -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -g
+SANFLAGS = -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
 
-# What links what: the request programs never link libcurl.
-WEB_PKGS  = json-c sqlite3 libxml-2.0 libsodium
-TOOL_PKGS = $(WEB_PKGS) libcurl
-# Debian's libfcgi and libunistring come without a pkg-config file.
-pkg-libs  = $(shell $(PKG_CONFIG) --libs $(1))
-WEB_LIBS  = $(call pkg-libs,$(WEB_PKGS)) -lfcgi -lunistring -lm -lpthread
-TOOL_LIBS = $(call pkg-libs,$(TOOL_PKGS)) -lfcgi -lunistring -lm -lpthread
+PROGRAMS = predict setup webhook status
 
-CPPFLAGS += -Ilib -I$(BUILD) -D_GNU_SOURCE
-CFLAGS   += -std=c11 $(OPT) -g $(WARN) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) $(EXTRA_CFLAGS)
-LDFLAGS  += $(LDHARD) $(SANFLAGS) $(EXTRA_LDFLAGS) -Wl,--as-needed
-PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(TOOL_PKGS) 2>/dev/null)
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all run tests test unit tidy e2e bench deps install uninstall clean help FORCE
+all:
+
+help:
+	@echo 'make             builds everything into $(BUILD)/'
+	@echo 'make run         installs what is missing, builds, serves until Ctrl-C (settings: README.md)'
+	@echo 'make test        installs what the tests need, builds, runs all tests'
+	@echo 'make test STEPS="unit http"   some of them; make unit: those in C; make tests: builds alone'
+	@echo 'make tidy        clang-tidy over the sources (.clang-tidy)'
+	@echo 'make e2e         the checks against a real Label Studio (installs it, into a cache folder)'
+	@echo 'make bench       the benchmarks'
+	@echo 'make deps        the installing step alone, for run and test'
+	@echo 'make install     into $$DESTDIR$$PREFIX (now $(DESTDIR)$(PREFIX)); make uninstall takes it away'
+	@echo 'make clean       removes $(BUILD)/'
+	@echo 'Variables: CC, OPT, SANITIZE=address,undefined (with a BUILD of its own), PREFIX, DESTDIR'
+
+clean:
+	rm -rf $(BUILD)
+
+# ---- what it is built with ---------------------------------------------------
+# $(BUILD)/deps.mk holds the flags of pkg-config.  Made once, and again when one of the
+# files that it rests on is gone: so a second `make run` asks nobody anything.  The
+# targets that promise it install what is missing; the others name it and stop.
+
+INSTALLING = run tests test unit e2e bench deps
+GOALS      = $(or $(MAKECMDGOALS),all)
+DEPS       = CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' sh deploy/deps.sh
+
+ifneq ($(filter-out help clean uninstall,$(GOALS)),)
+include $(BUILD)/deps.mk
+ifneq ($(words $(DEPS_FILES)),$(words $(wildcard $(DEPS_FILES))))
+$(BUILD)/deps.mk: FORCE
+endif
+endif
+
+$(BUILD)/deps.mk: deploy/deps.sh
+	@mkdir -p $(@D)
+	@$(DEPS) $(if $(filter $(INSTALLING),$(GOALS)),install,check) --make $@ build
+
+$(BUILD)/deps.test $(BUILD)/deps.e2e: $(BUILD)/deps.%: deploy/deps.sh
+	@$(DEPS) install $*
+	@touch $@
+
+deps: $(BUILD)/deps.mk $(BUILD)/deps.test
+
+# ---- build -------------------------------------------------------------------
+# What links what: the request programs never link libcurl.  Debian's libfcgi and
+# libunistring come without a pkg-config file.
+
+WEB_LIBS  = $(PKG_WEB_LIBS) -lfcgi -lunistring -lm -lpthread
+TOOL_LIBS = $(PKG_TOOL_LIBS) -lfcgi -lunistring -lm -lpthread
+
+override CPPFLAGS += -Ilib -I$(BUILD) -D_GNU_SOURCE
+override CFLAGS   += -std=c11 $(OPT) -g $(WARN) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) $(EXTRA_CFLAGS)
+override LDFLAGS  += $(LDHARD) $(SANFLAGS) $(EXTRA_LDFLAGS) -Wl,--as-needed
 
 LIB_SRC  = $(wildcard lib/*.c lib/*/*.c)
-LIB_OBJ  = $(LIB_SRC:%.c=$(BUILD)/%.o)
-PROGRAMS = predict setup webhook status
+LIB_OBJ  = $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/model_table.o
 UNIT_SRC = $(wildcard tests/unit/test_*.c)
 UNIT     = $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
+SCHEMA   = $(sort $(wildcard schema/[0-9][0-9][0-9][0-9]_*.sql))
+MODELS   = $(filter-out lib/models/model.c,$(wildcard lib/models/*.c))
+HEADERS  = $(BUILD)/sql.h $(BUILD)/schema.h
 
-.PHONY: all clean test unit
+all: $(BUILD)/prelabel $(PROGRAMS:%=$(BUILD)/cgi/%) $(BUILD)/lighttpd.conf
 
-all: $(BUILD)/prelabel $(PROGRAMS:%=$(BUILD)/cgi/%)
+# Other flags than last time: everything is compiled anew.
+FLAGS = $(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
+ifneq ($(strip $(file <$(BUILD)/flags)),$(strip $(FLAGS)))
+$(BUILD)/flags: FORCE
+endif
+$(BUILD)/flags:
+	@mkdir -p $(@D)
+	$(file >$@,$(FLAGS))@:
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags | $(HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(BUILD)/%.o: $(BUILD)/%.c $(BUILD)/flags
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
 $(BUILD)/libprelabel.a: $(LIB_OBJ)
-	rm -f $@ && $(AR) rcs $@ $^
+	@rm -f $@
+	$(AR) rcs $@ $^
 
 $(BUILD)/cgi/%: $(BUILD)/cgi/%.o $(BUILD)/libprelabel.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(WEB_LIBS)
@@ -57,14 +117,110 @@ $(BUILD)/cgi/%: $(BUILD)/cgi/%.o $(BUILD)/libprelabel.a
 $(BUILD)/prelabel: $(BUILD)/cgi/prelabel.o $(BUILD)/libprelabel.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
 
-$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libprelabel.a
+# Beside the program that reads it, as it is when installed.
+$(BUILD)/lighttpd.conf: lighttpd.conf
+	@mkdir -p $(@D)
+	cp $< $@
+
+# `-- name: parameters` begins a statement of schema/statements.sql; other comments
+# are left out.
+$(BUILD)/sql.h: schema/statements.sql
+	@mkdir -p $(@D)
+	@echo GEN $@
+	@awk 'function fail(why) { print FILENAME ":" FNR ": " why > "/dev/stderr"; failed = 1; exit 1 } \
+	     /^-- [a-z_0-9]+:/ { sub(":", "", $$2); id = toupper($$2); if (id in seen) fail(id " twice"); \
+	                         seen[id]; order[++n] = id; next } \
+	     /^[ \t]*--/ || !NF { next } \
+	     id == "" { fail("no name above the statement") } \
+	     { gsub(/["\\]/, "\\\\&"); text[id] = text[id] "\n\t\"" $$0 "\\n\""; \
+	       if (length(text[id]) > 4095) fail(id " is longer than a C string may be") } \
+	     END { if (failed) exit 1; \
+	           for (i = 1; i <= n; i++) if (!(order[i] in text)) fail(order[i] " has no text"); \
+	           print "enum sql {"; for (i = 1; i <= n; i++) print "\tSQL_" order[i] ","; \
+	           print "\tSQL__MAX\n};\n\nstatic const char *const sql_text[SQL__MAX] = {"; \
+	           for (i = 1; i <= n; i++) print "\t[SQL_" order[i] "] =" text[order[i]] ","; print "};" }' $< >$@
+
+# The migrations, the first at 0: as bytes, since C promises no string longer than 4095.
+# The folder stands for files that were taken away.
+$(BUILD)/schema.h: schema $(SCHEMA)
+	@mkdir -p $(@D)
+	@n=0; for f in $(SCHEMA); do n=$$((n + 1)); \
+	    case $$f in schema/$$(printf %04d $$n)_*) ;; *) echo "$$f: number $$n is expected" >&2; exit 1 ;; esac; done
+	@echo GEN $@
+	@{ n=0; for f in $(SCHEMA); do n=$$((n + 1)); \
+	      echo "/* $$f */"; echo "static const char schema_$$n[] = {"; \
+	      od -An -v -tx1 $$f | sed "s/ \([0-9a-f][0-9a-f]\)/'\\\\x\1',/g"; echo "0 };"; done; \
+	  echo "static const char *const schema_sql[] = {"; \
+	  for i in $$(seq $$n); do echo "	schema_$$i,"; done; echo "};"; \
+	  echo "enum { SCHEMA_VERSIONS = $$n };"; } >$@
+
+# A file in lib/models that defines `const struct model_kind model_X` is a kind.
+$(BUILD)/model_table.c: lib/models $(MODELS)
+	@mkdir -p $(@D)
+	@echo GEN $@
+	@kinds=$$(sed -n 's/^const struct model_kind \(model_[a-z_0-9]*\) *=.*/\1/p' /dev/null $(MODELS)); \
+	{ echo '#include "models/model.h"'; echo; \
+	  for k in $$kinds; do echo "extern const struct model_kind $$k;"; done; echo; \
+	  echo 'const struct model_kind *const model_kinds[] = {'; \
+	  for k in $$kinds; do echo "	&$$k,"; done; echo '	NULL'; echo '};'; } >$@
+
+-include $(patsubst %.o,%.d,$(LIB_OBJ)) $(wildcard $(BUILD)/cgi/*.d $(BUILD)/tests/*.d $(BUILD)/tests/*/*.d)
+
+# ---- run ---------------------------------------------------------------------
+
+run: all
+	@exec $(BUILD)/prelabel start
+
+# ---- tests -------------------------------------------------------------------
+
+$(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libprelabel.a | $(BUILD)/deps.test
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS) -lcmocka
 
+$(UNIT_SRC:%.c=$(BUILD)/%.o): | $(BUILD)/deps.test
+
+# The program behind every check of tests/supervisor: it plays all parts.
+$(BUILD)/tests/stub: $(BUILD)/tests/supervisor/stub.o $(BUILD)/libprelabel.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lfcgi -lm
+
+$(BUILD)/tests/parity: $(BUILD)/tests/parity.o $(BUILD)/libprelabel.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
+
+tests: all $(UNIT) $(BUILD)/tests/parity $(BUILD)/tests/stub
+
+# tests/run closes with `N passed, N failed`.  STEPS=... runs some of them.
+STEPS ?=
+test: tests $(BUILD)/deps.test
+	@BUILD='$(BUILD)' CC='$(CC)' SANITIZE='$(SANITIZE)' UNIT='$(UNIT)' sh tests/run $(STEPS)
+
 unit: $(UNIT)
-	@for t in $(UNIT); do $$t || exit 1; done
+	@BUILD='$(BUILD)' UNIT='$(UNIT)' sh tests/run unit
 
-clean:
-	rm -rf $(BUILD)
+tidy: $(HEADERS)
+	@printf '%s\n' $(LIB_SRC) $(wildcard cgi/*.c) | xargs -P 2 -n 1 sh -c \
+	    'clang-tidy --quiet $$0 -- $(CPPFLAGS) -std=c11 $(PKG_CFLAGS) 2>/dev/null'
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+e2e: all $(BUILD)/deps.e2e
+	@BACKEND_CMD='$(MAKE) -s BUILD=$(BUILD) run' sh tests/e2e/e2e.sh
+
+bench: all $(BUILD)/deps.test
+	@BUILD='$(BUILD)' tests/bench/run
+
+# ---- install -----------------------------------------------------------------
+# One folder laid out like $(BUILD)/, so that a program finds the others beside it.
+
+LIBDIR = $(DESTDIR)$(PREFIX)/lib/prelabel
+
+install: all
+	install -d $(LIBDIR)/cgi $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/prelabel/schema
+	install $(BUILD)/prelabel $(LIBDIR)
+	install $(PROGRAMS:%=$(BUILD)/cgi/%) $(LIBDIR)/cgi
+	install -m 644 $(BUILD)/lighttpd.conf $(LIBDIR)
+	install -m 644 schema/*.sql $(DESTDIR)$(PREFIX)/share/prelabel/schema
+	ln -sf ../lib/prelabel/prelabel $(DESTDIR)$(PREFIX)/bin/prelabel
+
+uninstall:
+	rm -rf $(LIBDIR) $(DESTDIR)$(PREFIX)/share/prelabel
+	rm -f $(DESTDIR)$(PREFIX)/bin/prelabel

@@ -7,7 +7,6 @@
 #include "predict.h"
 #include "serving.h"
 #include "status.h"
-#include "store/store.h"
 #include "supervisor.h"
 #include "train.h"
 #include "trainer.h"

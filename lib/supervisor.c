@@ -488,9 +488,9 @@ static bool is_trainer(const struct start *st, pid_t pid)
  * programs, once lighttpd is gone, and what they may have left.  How many? */
 static size_t others(const struct start *st, int sig)
 {
-	char   path[64];
+	char   path[64], *line = NULL, *at, *next;
 	long   pid;
-	size_t n = 0;
+	size_t n = 0, size = 0;
 	FILE  *f;
 
 	snprintf(path, sizeof path, "/proc/self/task/%ld/children", (long)getpid());
@@ -505,12 +505,14 @@ static size_t others(const struct start *st, int sig)
 			(void)kill(-st->group, sig);
 		return 1;
 	}
-	while (fscanf(f, "%ld", &pid) == 1)
-		if (pid != st->server && !is_trainer(st, (pid_t)pid)) {
-			n++;
-			if (sig != 0)
-				(void)kill((pid_t)pid, sig);
-		}
+	if (getline(&line, &size, f) > 0)
+		for (at = line; (pid = strtol(at, &next, 10)) > 0; at = next)
+			if (pid != st->server && !is_trainer(st, (pid_t)pid)) {
+				n++;
+				if (sig != 0)
+					(void)kill((pid_t)pid, sig);
+			}
+	free(line);
 	fclose(f);
 	return n;
 }
@@ -551,7 +553,7 @@ static void server_stop(struct start *st)
 
 static void others_stop(struct start *st)
 {
-	double end = clock_monotonic() + KILLED;
+	double end;
 
 	if (others(st, SIGTERM) == 0 || gone_within(st, others_gone, PROGRAMS_TERM))
 		return;
