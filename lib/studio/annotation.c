@@ -55,19 +55,18 @@ static int updated_of(struct span object, const char *where, int64_t *us, struct
 	return 0;
 }
 
-/* A user is an id in events and exports, an object in some versions' exports. */
-static int user_of(struct span object, const char *where, int64_t *id, struct err *e)
+/* A user is an id in events and exports, an object in some versions' exports.
+ * Anything else is nobody: no label is refused for who gave it. */
+static int64_t user_of(struct span object)
 {
 	struct span value;
+	int64_t     id;
 
-	*id = 0;
-	if (!present(object, "completed_by", &value))
+	if (!present(object, "completed_by", &value) ||
+	    (json_type(value) == JSON_OBJECT && !present(value, "id", &value)) ||
+	    json_int(value, 1, INT64_MAX, &id) < 0)
 		return 0;
-	if (json_type(value) == JSON_OBJECT && !present(value, "id", &value))
-		return 0;
-	if (json_int(value, 1, INT64_MAX, id) < 0)
-		return err_set(e, ERR_SHAPE, "%s.completed_by is not a user's id", where);
-	return 0;
+	return id;
 }
 
 /* ---- objects ---- */
@@ -88,9 +87,9 @@ int annotation_parse(struct annotation *a, struct span object, const char *where
 	    (present(object, "task", &task) && id_of(object, where, "task", &a->task, e) < 0) ||
 	    flag_of(object, where, "was_cancelled", &a->was_cancelled, e) < 0 ||
 	    flag_of(object, where, "ground_truth", &a->ground_truth, e) < 0 ||
-	    user_of(object, where, &a->completed_by, e) < 0 ||
 	    updated_of(object, where, &a->updated_us, e) < 0)
 		return -1;
+	a->completed_by = user_of(object);
 	if (!present(object, "result", &a->result))
 		a->result = SPAN("[]");
 	if (json_type(a->result) != JSON_ARRAY)
