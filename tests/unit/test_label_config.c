@@ -1,0 +1,659 @@
+/* test_label_config.c - labeling configs, real ones and hostile ones
+ * (tests/data/configs/). */
+#include "studio/label_config.c"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void read_file(struct buf *b, const char *name)
+{
+	char   path[300];
+	FILE  *f;
+	char  *room;
+	size_t n;
+
+	snprintf(path, sizeof path, "%s", __FILE__);
+	snprintf(strrchr(path, '/'), 100, "/../data/configs/%s", name);
+	buf_init(b, 4 << 20);
+	if ((f = fopen(path, "r")) == NULL)
+		fail_msg("%s is missing", path);
+	while ((room = buf_room(b, 65536)) != NULL && (n = fread(room, 1, 65536, f)) > 0)
+		b->len += n;
+	fclose(f);
+}
+
+static struct label_config *parse(struct span xml)
+{
+	struct label_config *config = NULL;
+	struct err           e = { 0 };
+
+	if (label_config_parse(&config, xml, &e) < 0)
+		fail_msg("%.200s: %s", xml.p, e.msg);
+	assert_int_equal(e.code, ERR_OK);
+	return config;
+}
+
+static struct label_config *parse_file(const char *name)
+{
+	struct label_config *config;
+	struct buf           b;
+
+	read_file(&b, name);
+	config = parse(buf_span(&b));
+	buf_clear(&b);
+	return config;
+}
+
+static void check_refused(const char *what, struct span xml, const char *message)
+{
+	struct label_config *config = NULL;
+	struct err           e = { 0 };
+
+	if (label_config_parse(&config, xml, &e) == 0)
+		fail_msg("%s was taken", what);
+	if (e.code != ERR_SHAPE || strstr(e.msg, message) == NULL)
+		fail_msg("%s: code %d, \"%s\"", what, e.code, e.msg);
+	assert_null(config);
+}
+
+/* ---- what is in a config ---- */
+
+static void test_parsed_form(void **state)
+{
+	static const struct { const char *file, *json; } cases[] = {
+		{ "sentiment.xml",
+		  "{\"sentiment\":{\"type\":\"Choices\",\"to_name\":[\"text\"],"
+		  "\"inputs\":[{\"type\":\"Text\",\"value\":\"text\",\"valueType\":null}],"
+		  "\"labels\":[\"Positive\",\"Negative\",\"Neutral\"],"
+		  "\"labels_attrs\":{\"Positive\":{\"value\":\"Positive\"},\"Negative\":{\"value\":\"Negative\"},"
+		  "\"Neutral\":{\"value\":\"Neutral\"}}}}" },
+		{ "ner.xml",
+		  "{\"ner\":{\"type\":\"Labels\",\"to_name\":[\"textdata\"],"
+		  "\"inputs\":[{\"type\":\"Text\",\"value\":\"sample\",\"valueType\":null}],"
+		  "\"labels\":[\"PER\",\"ORG\"],"
+		  "\"labels_attrs\":{\"PER\":{\"value\":\"PER\",\"background\":\"red\"},"
+		  "\"ORG\":{\"value\":\"ORG\",\"background\":\"darkorange\"}}}}" },
+		{ "reviews.xml",
+		  "{\"spans\":{\"type\":\"Labels\",\"to_name\":[\"body\"],"
+		  "\"inputs\":[{\"type\":\"Text\",\"value\":\"review\",\"valueType\":null}],"
+		  "\"labels\":[\"Product\",\"PER\"],"
+		  "\"labels_attrs\":{\"Product\":{\"value\":\"Product\",\"background\":\"red\",\"hotkey\":\"p\"},"
+		  "\"PER\":{\"value\":\"Person\",\"alias\":\"PER\"}}},"
+		  "\"photo_ok\":{\"type\":\"Choices\",\"to_name\":[\"photo\"],"
+		  "\"inputs\":[{\"type\":\"Image\",\"value\":\"photo\",\"valueType\":null}],"
+		  "\"labels\":[\"yes\",\"no\"],\"labels_attrs\":{\"yes\":{\"value\":\"yes\"},\"no\":{\"value\":\"no\"}}},"
+		  "\"topic\":{\"type\":\"Choices\",\"to_name\":[\"photo\",\"title\",\"body\",\"gone\"],"
+		  "\"inputs\":[{\"type\":\"Image\",\"value\":\"photo\",\"valueType\":null},"
+		  "{\"type\":\"Text\",\"value\":\"title\",\"valueType\":null},"
+		  "{\"type\":\"Text\",\"value\":\"review\",\"valueType\":null}],"
+		  "\"labels\":[\"R&D <lab>\",\"café\",\"Food\",\"food/pizza\",\"&#38; and &amp;\",\"日本語\"],"
+		  "\"labels_attrs\":{\"R&D <lab>\":{\"value\":\"R&D <lab>\",\"hint\":\"again\"},"
+		  "\"café\":{\"value\":\"café\"},\"Food\":{\"value\":\"Food\",\"alias\":\"\"},"
+		  "\"food/pizza\":{\"value\":\"Pizza\",\"alias\":\"food/pizza\"},"
+		  "\"&#38; and &amp;\":{\"value\":\"&#38; and &amp;\"},\"日本語\":{\"value\":\"日本語\"}}},"
+		  "\"why\":{\"type\":\"TextArea\",\"to_name\":[\"body\"],"
+		  "\"inputs\":[{\"type\":\"Text\",\"value\":\"review\",\"valueType\":null}],"
+		  "\"labels\":[],\"labels_attrs\":{}}}" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct label_config *config = parse_file(cases[i].file);
+		struct span          value;
+		struct buf           b;
+
+		buf_init(&b, 1 << 20);
+		label_config_put_json(config, &b);
+		assert_int_equal(json_check(buf_span(&b), &value, NULL), 0);
+		assert_string_equal(b.p, cases[i].json);
+		buf_clear(&b);
+		label_config_free(config);
+	}
+}
+
+/* As Label Studio parses the same config (recorded in a project of its API). */
+static void test_as_recorded(void **state)
+{
+	struct label_config *config;
+	struct buf           file, got;
+	struct span          project, xml, text, want, value, other, key;
+	struct json_iter     it;
+	struct arena         a;
+
+	(void)state;
+	read_file(&file, "../protocol/api-project.json");
+	arena_init(&a, 1 << 20);
+	assert_int_equal(json_check(buf_span(&file), &project, NULL), 0);
+	assert_int_equal(json_member(project, "label_config", &xml), 0);
+	assert_int_equal(json_text(xml, &a, &text, NULL), 0);
+	assert_int_equal(json_member(project, "parsed_label_config", &want), 0);
+	config = parse(text);
+	buf_init(&got, 1 << 20);
+	label_config_put_json(config, &got);
+	assert_int_equal(json_check(buf_span(&got), &other, NULL), 0);
+
+	assert_int_equal(json_count(other), 1);
+	assert_int_equal(json_member(want, "label", &want), 0);
+	assert_int_equal(json_member(other, "label", &other), 0);
+	assert_int_equal(json_count(want), json_count(other));
+	for (it = json_each(want); json_next(&it, &key, &value); ) {
+		struct span have;
+		char        name[30];
+		size_t      i = 0, k = 0;
+
+		snprintf(name, sizeof name, "%.*s", (int)key.len - 2, key.p + 1);
+		if (json_member(other, name, &have) != 0)
+			fail_msg("no %s", name);
+		if (strcmp(name, "inputs") == 0)
+			continue;               /* its keys come in another order: below */
+		while (i < value.len && k < have.len)      /* but for white space */
+			if (strchr(" \n", value.p[i]) != NULL)
+				i++;
+			else
+				assert_int_equal(value.p[i++], have.p[k++]);
+		assert_int_equal(k, have.len);
+	}
+	assert_int_equal(config->controls[0].n_inputs, 1);
+	assert_string_equal(config->controls[0].inputs[0]->type, "Text");
+	assert_string_equal(config->controls[0].inputs[0]->value, "text");
+	assert_null(config->controls[0].inputs[0]->value_type);
+	buf_clear(&got);
+	buf_clear(&file);
+	arena_clear(&a);
+	label_config_free(config);
+}
+
+static void test_choices_over_text(void **state)
+{
+	static const struct { const char *file, *choices, *text, *reason; } cases[] = {
+		{ "sentiment.xml",   "sentiment", "text",  NULL },
+		{ "reviews.xml",     "topic",     "title", NULL },
+		{ "two_choices.xml", "late",      "text",  NULL },
+		{ "ner.xml",     NULL, NULL, "the labeling config has no Choices over a Text" },
+		{ "image.xml",   NULL, NULL, "Choices \"label\" is over \"img\", an Image" },
+		{ "dynamic.xml", NULL, NULL, "Choices \"label\" has no Choice with a value" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct label_config *config = parse_file(cases[i].file);
+
+		if (cases[i].reason != NULL) {
+			assert_null(config->choices);
+			assert_null(config->text);
+			assert_string_equal(config->reason, cases[i].reason);
+		} else {
+			assert_null(config->reason);
+			assert_string_equal(config->choices->name, cases[i].choices);
+			assert_string_equal(config->text->name, cases[i].text);
+			assert_true(config->choices >= config->controls &&
+			            config->choices < config->controls + config->n_controls);
+		}
+		label_config_free(config);
+	}
+}
+
+static void test_reasons(void **state)
+{
+#define T "<Text name='t' value='$t'/>"
+	static const struct { const char *xml, *reason; } cases[] = {
+		{ "<View/>", "the labeling config has no Choices over a Text" },
+		{ "<View>" T "</View>", "the labeling config has no Choices over a Text" },
+		{ "<View>" T "<Choices toName='t'><Choice value='a'/></Choices></View>",
+		  "the labeling config has no Choices over a Text" },
+		{ "<View>" T "<Choices name='c' toName='x'><Choice value='a'/></Choices></View>",
+		  "Choices \"c\" is over \"x\", which the labeling config lacks" },
+		{ "<View>" T "<Choices name='c' toName=' , '><Choice value='a'/></Choices></View>",
+		  "Choices \"c\" is over \"\", which the labeling config lacks" },
+		{ "<View><Audio name='t' value='$t'/><Choices name='c' toName='t'><Choice value='a'/></Choices></View>",
+		  "Choices \"c\" is over \"t\", an Audio" },
+		{ "<View><HyperText name='t' value='$t'/><Choices name='c' toName='t'><Choice value='a'/></Choices></View>",
+		  "Choices \"c\" is over \"t\", a HyperText" },
+		{ "<View><Text name='t' valueList='$t'/><Choices name='c' toName='t'><Choice value='a'/></Choices></View>",
+		  "Choices \"c\" is over \"t\", a Text without a value" },
+		/* Of several the one that lacks least. */
+		{ "<View>" T "<Choices name='c' toName='x'/><Choices name='d' toName='t'/><Choices name='e' toName='t'/></View>",
+		  "Choices \"d\" has no Choice with a value" },
+		/* No half character where a name is cut at 40 bytes. */
+		{ "<View><Choices name='aéééééééééééééééééééé' toName='x'/></View>",
+		  "Choices \"aééééééééééééééééééé\" is over \"x\", which the labeling config lacks" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct label_config *config = parse(span_of(cases[i].xml));
+
+		assert_null(config->choices);
+		assert_null(config->text);
+		assert_string_equal(config->reason, cases[i].reason);
+		label_config_free(config);
+	}
+}
+
+static void test_details(void **state)
+{
+	struct label_config *config;
+	const struct control_tag *c;
+
+	(void)state;
+	/* choice: as written, else single.  Labels of nested controls are their own;
+	 * behind an inner control the outer one goes on. */
+	config = parse(span_of("<View>" T
+		"<Choices name='c' toName='t' choice='multiple'><Choice value='a'/>"
+		"<Labels name='in' toName='t'><Label value='x'/><Choice value='a'/></Labels>"
+		"<Choice value='b'/></Choices>"
+		"<Choices name='d' toName='t'><Choice value='a'/></Choices>"
+		"<Taxonomy name='e' toName='t'/><Relations name='r' toName='t'><Relation value='is'/></Relations></View>"));
+	assert_int_equal(config->n_controls, 5);
+	c = config->controls;
+	assert_string_equal(c[0].choice, "multiple");
+	assert_int_equal(c[0].n_labels, 2);
+	assert_string_equal(c[0].labels[0].name, "a");
+	assert_string_equal(c[0].labels[1].name, "b");
+	assert_string_equal(c[1].name, "in");
+	assert_int_equal(c[1].n_labels, 2);
+	assert_string_equal(c[2].choice, "single");
+	assert_int_equal(c[2].n_labels, 1);
+	assert_string_equal(c[2].labels[0].name, "a");
+	assert_int_equal(c[3].n_labels, 0);
+	assert_string_equal(c[4].labels[0].name, "is");
+	assert_ptr_equal(config->choices, &c[0]);
+	assert_int_equal(control_label(&c[0], SPAN("a")), 0);
+	assert_int_equal(control_label(&c[0], SPAN("b")), 1);
+	assert_int_equal(control_label(&c[0], SPAN("x")), -1);
+	assert_int_equal(control_label(&c[0], SPAN("a\0")), -1);
+	assert_int_equal(control_label(&c[0], SPAN("")), -1);
+	assert_int_equal(control_label(&c[3], SPAN("a")), -1);
+	label_config_free(config);
+
+	/* Two controls of one name: the first, with the labels of both.  Two objects:
+	 * the last. */
+	config = parse(span_of("<View>" T "<Text name='t' value='$u'/>"
+		"<Choices name='c' toName='t'><Choice value='a'/></Choices>"
+		"<Labels name='c' toName='t'><Label value='b'/></Labels></View>"));
+	assert_int_equal(config->n_controls, 1);
+	assert_string_equal(config->controls[0].type, "Choices");
+	assert_int_equal(config->controls[0].n_labels, 2);
+	assert_string_equal(config->text->value, "u");
+	label_config_free(config);
+
+	/* SHA-256 of the bytes: sha256sum of "<View/>". */
+	config = parse(SPAN("<View/>"));
+	for (size_t i = 0; i < 32; i++) {
+		static const char hex[] = "22735e1eee21b0ff630713dc2f394850c80ace2b63a7be00028374afaad37eb6";
+		unsigned          byte;
+
+		assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
+		assert_int_equal(config->hash[i], byte);
+	}
+	label_config_free(config);
+	label_config_free(NULL);
+}
+
+/* ---- what is no config ---- */
+
+static void test_refused(void **state)
+{
+	static const struct { const char *xml, *message; } cases[] = {
+		{ "", "is empty" },
+		{ " \n\t", "is empty" },
+		{ "text", "not well-formed XML: line 1: Start tag expected" },
+		{ "{\"a\": 1}", "not well-formed" },
+		{ "<View>", "not well-formed" },
+		{ "<View></view>", "not well-formed" },
+		{ "<View>\n\n<Choices></View>", "line 3: Opening and ending tag mismatch: Choices" },
+		{ "<View/><View/>", "not well-formed XML: line 1: Extra content" },
+		{ "<View a='1' a='2'/>", "Attribute a redefined" },
+		{ "<View a=1/>", "not well-formed" },
+		{ "<View>&foo;</View>", "Entity 'foo' not defined" },
+		{ "<View a='&foo;'/>", "Entity 'foo' not defined" },
+		{ "<View a='<'/>", "not well-formed" },
+		{ "<View>&#0;</View>", "not well-formed" },
+		{ "<View>\x01</View>", "not well-formed" },
+		{ "<View>\xff\xfe</View>", "not well-formed" },
+		{ "<View>\xed\xa0\x80</View>", "not well-formed" },
+		{ "<!DOCTYPE View><View/>", "has a document type" },
+		{ "\xef\xbb\xbf<!DOCTYPE View><View/>", "has a document type" },
+		{ "<?xml version='1.0'?><!-- x --><?p?>\n <!DOCTYPE View []><View/>", "has a document type" },
+		{ "<!DOCTYPE", "has a document type" },
+		{ "<!doctype html><html></html>", "has a document type" },
+		{ "<View/><!DOCTYPE View>", "not well-formed" },
+		{ "<View><!DOCTYPE View></View>", "not well-formed" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++)
+		check_refused(cases[i].xml, span_of(cases[i].xml), cases[i].message);
+	check_refused("NUL", SPAN("<View/>\0<!-- -->"), "holds a NUL");
+	check_refused("no bytes", (struct span){ NULL, 0 }, "is empty");
+}
+
+static void test_hostile_files(void **state)
+{
+	static const char *const files[] = {
+		"hostile_laughs.xml", "hostile_external.xml", "hostile_dtd.xml", "hostile_parameter.xml",
+	};
+	struct label_config *config;
+
+	(void)state;
+	for (size_t i = 0; i < countof(files); i++) {
+		struct buf b;
+
+		read_file(&b, files[i]);
+		check_refused(files[i], buf_span(&b), "has a document type");
+		buf_clear(&b);
+	}
+	/* An inclusion is an element like others. */
+	config = parse_file("hostile_xinclude.xml");
+	assert_int_equal(config->choices->n_labels, 1);
+	label_config_free(config);
+}
+
+/* Should one pass the look beforehand, libxml2 is stopped before its content. */
+static void test_second_line(void **state)
+{
+	struct err     e = { 0 };
+	struct arena   arena;
+	struct builder b = { .arena = &arena, .e = &e };
+
+	(void)state;
+	arena_init(&arena, ARENA_BYTES_MAX);
+	pthread_once(&libxml_once, libxml_start);
+	assert_int_equal(read_elements(&b, SPAN("<!DOCTYPE v [<!ENTITY a \"a\"> <!bad> ]><v>&a;</v>")), -1);
+	assert_int_equal(e.code, ERR_SHAPE);
+	assert_non_null(strstr(e.msg, "has a document type"));
+	assert_true(xmlGetExternalEntityLoader() == load_nothing);
+	arena_clear(&arena);
+}
+
+/* ---- sizes ---- */
+
+static void repeat(struct buf *b, const char *before, size_t n, const char *fmt, const char *after)
+{
+	char piece[200];
+
+	buf_init(b, 8 << 20);
+	buf_adds(b, before);
+	for (size_t i = 0; i < n; i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		snprintf(piece, sizeof piece, fmt, (int)i);
+#pragma GCC diagnostic pop
+		buf_adds(b, piece);
+	}
+	buf_adds(b, after);
+	assert_int_equal(b->failed, ERR_OK);
+}
+
+static void nest(struct buf *b, size_t depth, bool closed)
+{
+	buf_init(b, 8 << 20);
+	for (size_t i = 0; i < depth; i++)
+		buf_adds(b, "<a>");
+	for (size_t i = 0; closed && i < depth; i++)
+		buf_adds(b, "</a>");
+}
+
+#define HEAD "<View>" T "<Choices name='c' toName='t'>"
+#define TAIL "</Choices></View>"
+
+static void test_limits(void **state)
+{
+	char  label[1100], xml[1300];
+	struct buf b;
+	struct label_config *config;
+	static const struct {
+		const char *what, *before, *piece, *after, *message;
+		size_t      taken, refused;     /* the greatest number that is, the least that is not */
+	} cases[] = {
+		{ "labels", HEAD, "<Choice value='l%d'/>", TAIL, "more than 10000 labels", 10000, 10001 },
+		{ "controls", "<View>", "<Choices name='c%d' toName='t'/>", "</View>", "more than 1000 controls", 1000, 1001 },
+		{ "objects", "<View>", "<Text name='t%d' value='$t'/>", "</View>", "more than 1000 objects", 1000, 1001 },
+		{ "attributes", "<View", " a%d=''", "/>", "more than 1000 attributes", 1000, 1001 },
+		{ "toName", "<View><Choices name='c' toName='x", ",t%d", "'/></View>", "more than 10000 names", 9999, 10000 },
+		{ "bytes", "<View>", "<View>%08d</View>", "</View>  ", "larger than 1 MB", 49931, 49932 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++) {
+		repeat(&b, cases[i].before, cases[i].taken, cases[i].piece, cases[i].after);
+		config = parse(buf_span(&b));
+		if (i == 0)
+			assert_int_equal(config->choices->n_labels, 10000);
+		label_config_free(config);
+		buf_clear(&b);
+		repeat(&b, cases[i].before, cases[i].refused, cases[i].piece, cases[i].after);
+		check_refused(cases[i].what, buf_span(&b), cases[i].message);
+		buf_clear(&b);
+	}
+
+	nest(&b, LABEL_CONFIG_DEPTH_MAX, true);
+	label_config_free(parse(buf_span(&b)));
+	buf_clear(&b);
+	nest(&b, LABEL_CONFIG_DEPTH_MAX + 1, true);
+	check_refused("depth", buf_span(&b), "nested more than 100 levels deep");
+	buf_clear(&b);
+
+	for (int len = 1024; len <= 1025; len++) {
+		memset(label, 'x', sizeof label);
+		label[len] = '\0';
+		snprintf(xml, sizeof xml, HEAD "<Choice value='%s'/>" TAIL, label);
+		if (len == 1024)
+			label_config_free(parse(span_of(xml)));
+		else
+			check_refused("label", span_of(xml), "label of more than 1024 bytes");
+	}
+}
+
+/* Texts of 1 MB made to cost most, each in a process of its own, whose peak of
+ * memory and time are measured.  300 KB of entities took libxml2 2.5 GB. */
+static void make_worst(struct buf *b, int which)
+{
+	switch (which) {
+	case 0:         /* quadratic: one long entity, used often */
+		buf_init(b, 8 << 20);
+		buf_adds(b, "<!DOCTYPE v [<!ENTITY a \"");
+		for (int i = 0; i < 150000; i++)
+			buf_addc(b, 'a');
+		buf_adds(b, "\">]><v>");
+		for (int i = 0; i < 50000; i++)
+			buf_adds(b, "&a;");
+		buf_adds(b, "</v>");
+		break;
+	case 1:         /* nothing but depth, not even closed */
+		nest(b, 300000, false);
+		break;
+	case 2:         /* names that are all different */
+		repeat(b, "<v>", 100000, "<n%d/>", "</v>");
+		break;
+	case 3:         /* one element of 140,000 attributes */
+		repeat(b, "<v", 100000, " a%d=''", "/>");
+		break;
+	case 4:         /* many of just under 1,000, all labels */
+		repeat(b, "", 950, " a%d=''", "/>");
+		{
+			struct buf one = *b;
+
+			buf_init(b, 8 << 20);
+			buf_adds(b, HEAD);
+			for (int i = 0; i < 120; i++) {
+				buf_addf(b, "<Choice value='l%d'", i);
+				buf_add(b, one.p, one.len);
+			}
+			buf_adds(b, TAIL);
+			buf_clear(&one);
+		}
+		break;
+	case 5:         /* errors without end */
+		repeat(b, "<v>", 100000, "<a &b='", "");
+		break;
+	case 6:         /* labels to the limit */
+		repeat(b, HEAD, 10000, "<Choice value='label %d' background='x' hotkey='y' alias=''/>", TAIL);
+		break;
+	case 7:         /* repeated attributes: an error, and all after it */
+		repeat(b, "<v a='' a=''", 100000, " a%d=''", "/>");
+		break;
+	case 8:         /* inputs: names times objects */
+		repeat(b, "<View>", 1000, "<Text name='no%d' value='v'/>", "<Choices name='c' toName='x");
+		for (int i = 0; i < 9990; i++)
+			buf_adds(b, ",nox");
+		buf_adds(b, "'/></View>");
+		break;
+	default:        /* namespaces, declared often and used often */
+		repeat(b, "<v", 900, " xmlns:n%d='u'", ">");
+		for (int i = 0; i < 150000; i++)
+			buf_adds(b, "<z:a/>");
+		buf_adds(b, "</v>");
+	}
+}
+
+/* A sanitizer keeps what was freed: its memory is not the program's. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEASURES_MEMORY 0
+#elif defined(__has_feature)
+#define MEASURES_MEMORY (!__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer))
+#else
+#define MEASURES_MEMORY 1
+#endif
+
+static void test_worst_cases(void **state)
+{
+	long idle_kb = 0;
+
+	(void)state;
+	for (int which = -1; which < 10; which++) {
+		struct rusage u;
+		pid_t         pid = fork();
+		int           status;
+
+		assert_true(pid >= 0);
+		if (pid == 0) {
+			struct label_config *config = NULL;
+			struct err           e = { 0 };
+			struct buf           b;
+
+			buf_init(&b, 100);
+			buf_adds(&b, "<View/>");
+			if (which >= 0) {
+				buf_clear(&b);
+				make_worst(&b, which);
+			}
+			if (b.failed != ERR_OK)
+				_exit(1);
+			(void)label_config_parse(&config, buf_span(&b), &e);
+			if (config == NULL && (e.code != ERR_SHAPE || strstr(e.msg, "1 MB") != NULL))
+				_exit(2);
+			_exit(0);
+		}
+		assert_int_equal(wait4(pid, &status, 0, &u), pid);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		if (which < 0)
+			idle_kb = u.ru_maxrss;
+		/* 2.5 MB of it are the text itself and its buffer. */
+		if (MEASURES_MEMORY && which >= 0 && u.ru_maxrss - idle_kb > 24 * 1024)
+			fail_msg("case %d: %ld KB", which, u.ru_maxrss - idle_kb);
+		if (MEASURES_MEMORY && u.ru_utime.tv_sec >= 2)
+			fail_msg("case %d: %ld s", which, (long)u.ru_utime.tv_sec);
+	}
+}
+
+/* Nothing is printed, whatever is wrong. */
+static void test_silence(void **state)
+{
+	static const char *const texts[] = { "<View>", "<a><b></a>", "<a>&x;</a>", "<a>\xff</a>", "<!DOCTYPE a><a/>" };
+	int                      saved[2], out[2];
+	char                     byte;
+
+	(void)state;
+	fflush(NULL);
+	assert_int_equal(pipe(out), 0);
+	for (int fd = 1; fd <= 2; fd++) {
+		saved[fd - 1] = dup(fd);
+		dup2(out[1], fd);
+	}
+	close(out[1]);
+	for (size_t i = 0; i < countof(texts); i++) {
+		struct label_config *config = NULL;
+		struct err           e = { 0 };
+
+		if (label_config_parse(&config, span_of(texts[i]), &e) == 0)
+			label_config_free(config);
+	}
+	fflush(NULL);
+	for (int fd = 1; fd <= 2; fd++) {
+		dup2(saved[fd - 1], fd);
+		close(saved[fd - 1]);
+	}
+	assert_int_equal(read(out[0], &byte, 1), 0);
+	close(out[0]);
+}
+
+/* ---- threads ---- */
+
+static void *parse_often(void *arg)
+{
+	const struct span *texts = arg;
+
+	for (int i = 0; i < 300; i++) {
+		struct label_config *config = NULL;
+		struct err           e = { 0 };
+
+		if (label_config_parse(&config, texts[0], &e) < 0 || config->n_controls != 4)
+			return arg;
+		label_config_free(config);
+		if (label_config_parse(&config, texts[1], &e) == 0 ||
+		    strstr(e.msg, "mismatch: Choices") == NULL)
+			return arg;
+	}
+	return NULL;
+}
+
+static void test_threads(void **state)
+{
+	pthread_t   threads[4];
+	struct buf  b;
+	struct span texts[2];
+
+	(void)state;
+	read_file(&b, "reviews.xml");
+	texts[0] = buf_span(&b);
+	texts[1] = SPAN("<View><Choices></View>");
+	for (size_t i = 0; i < countof(threads); i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, parse_often, texts), 0);
+	for (size_t i = 0; i < countof(threads); i++) {
+		void *failed;
+
+		pthread_join(threads[i], &failed);
+		assert_null(failed);
+	}
+	buf_clear(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_worst_cases),             /* first: forks of a small process */
+		cmocka_unit_test(test_parsed_form),
+		cmocka_unit_test(test_as_recorded),
+		cmocka_unit_test(test_choices_over_text),
+		cmocka_unit_test(test_reasons),
+		cmocka_unit_test(test_details),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_hostile_files),
+		cmocka_unit_test(test_second_line),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

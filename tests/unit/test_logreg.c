@@ -1,0 +1,318 @@
+/*
+ * test_logreg.c - the optimum, checked by its own conditions on the unmerged
+ * matrix; threads; stopping; metrics.
+ */
+#include "learn/kernels.h"
+#include "learn/logreg.h"
+#include "learn/metrics.h"
+#include "text/corpus.h"
+#include "text/tfidf.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define DOCS_MAX 400
+#define CLASSES_MAX 40
+
+struct problem {
+	size_t         n, k;
+	char           room[DOCS_MAX][256];
+	uint32_t       y[DOCS_MAX];
+	struct vocab   v;
+	struct counts  counts;
+	struct columns x;
+};
+
+/* Documents of which the class tells a little: words around class * 3. */
+static struct problem *problem(size_t n, size_t k, unsigned seed)
+{
+	struct problem *p = calloc(1, sizeof *p);
+	struct err      e = { 0 };
+	struct corpus  *c = corpus_new(TOKEN_WORD1, &e);
+
+	assert_true(p != NULL && c != NULL && n <= DOCS_MAX && k <= CLASSES_MAX);
+	srand(seed);
+	p->n = n;
+	p->k = k;
+	for (size_t i = 0; i < n; i++) {
+		int len = 0, words = rand() % 12;
+
+		p->y[i] = i < k ? (uint32_t)i : (uint32_t)((size_t)rand() % k);
+		for (int w = 0; w < words; w++)
+			len += snprintf(p->room[i] + len, sizeof p->room[i] - (size_t)len, "w%d ",
+			                rand() % 3 == 0 ? rand() % 300 : (int)p->y[i] * 3 + rand() % 12);
+		if (i % 11 == 5) {               /* a text twice, with another label */
+			memcpy(p->room[i], p->room[i - 1], sizeof p->room[i]);
+			len = (int)strlen(p->room[i]);
+		}
+		assert_int_equal(corpus_add(c, (struct span){ p->room[i], (size_t)len }, &e), 0);
+	}
+	assert_int_equal(corpus_finish(c, &p->v, &p->counts, &e), 0);
+	corpus_free(c);
+	assert_int_equal(columns_merge(&p->x, &p->counts, &e), 0);
+	return p;
+}
+
+static void problem_free(struct problem *p)
+{
+	vocab_clear(&p->v);
+	counts_clear(&p->counts);
+	columns_clear(&p->x);
+	free(p);
+}
+
+/*
+ * |grad F| of a fit, on the unmerged matrix: rows by tfidf_row(), a weight for
+ * each term and class.  *objective gets F.
+ */
+static double gradient(const struct problem *p, const struct logreg *m, double c, double *objective)
+{
+	size_t  terms = vocab_terms(&p->v), cols = m->k;
+	double *idf = calloc(terms + 1, sizeof *idf), *x = calloc(terms + 1, sizeof *x);
+	double *g = calloc((terms + 1) * cols, sizeof *g), *w = calloc((terms + 1) * cols, sizeof *w);
+	double  gb[CLASSES_MAX] = { 0 }, z[CLASSES_MAX], proba[CLASSES_MAX], square = 0.0;
+
+	assert_true(idf != NULL && x != NULL && g != NULL && w != NULL);
+	*objective = 0.0;
+	for (size_t t = 0; t < terms; t++) {
+		uint32_t group = p->x.group[t];
+
+		idf[t] = p->x.idf[group];
+		for (size_t k = 0; k < cols; k++) {
+			double weight = m->w[group * cols + k] * p->x.mult[t] / p->x.root[group];
+
+			w[t * cols + k] = g[t * cols + k] = weight;
+			*objective += weight * weight / 2;
+		}
+	}
+	for (size_t i = 0; i < p->n; i++) {
+		const struct count *row = p->counts.v + p->counts.at[i];
+		size_t              n = p->counts.at[i + 1] - p->counts.at[i];
+
+		tfidf_row(row, n, idf, x);
+		memcpy(z, m->b, cols * sizeof *z);
+		for (size_t j = 0; j < n; j++)
+			for (size_t k = 0; k < cols; k++)
+				z[k] += x[j] * w[row[j].term * cols + k];
+		logreg_proba(z, p->k, proba);
+		*objective -= c * log(proba[p->y[i]]);
+		for (size_t k = 0; k < cols; k++) {
+			size_t class = p->k == 2 ? 1 : k;
+			double r = c * (proba[class] - (p->y[i] == class));
+
+			gb[k] += r;
+			for (size_t j = 0; j < n; j++)
+				g[row[j].term * cols + k] += r * x[j];
+		}
+	}
+	for (size_t i = 0; i < terms * cols; i++)
+		square += g[i] * g[i];
+	for (size_t k = 0; k < cols; k++)
+		square += gb[k] * gb[k];
+	free(idf);
+	free(x);
+	free(g);
+	free(w);
+	return sqrt(square);
+}
+
+static const struct {
+	size_t n, k;
+	double c;
+} problems[] = {
+	{ 2, 2, 10.0 }, { 60, 2, 10.0 }, { 60, 2, 0.01 }, { 300, 2, 1000.0 }, { 60, 3, 10.0 }, { 300, 3, 1000.0 },
+	{ 120, 4, 10.0 }, { 120, 5, 1.0 }, { 200, 9, 10.0 }, { 200, 10, 10.0 }, { 400, 17, 10.0 },
+	{ 400, 40, 10.0 }, { 400, 40, 1000.0 }, { 40, 40, 0.01 },
+};
+
+static void test_optimum(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < countof(problems); i++) {
+		struct problem        *p = problem(problems[i].n, problems[i].k, (unsigned)i + 1);
+		struct logreg_settings s = { problems[i].c, 1, NULL, NULL };
+		struct logreg          m;
+		struct err             e = { 0 };
+		double                 objective, grad, sum = 0.0;
+
+		assert_int_equal(logreg_fit(&m, &p->x, p->y, p->k, &s, &e), 0);
+		grad = gradient(p, &m, s.c, &objective);
+		if (!(grad <= 1.1e-6))
+			fail_msg("n %zu, K %zu, C %g: gradient %g", p->n, p->k, s.c, grad);
+		assert_true(fabs(grad - m.grad) < 1e-8);
+		assert_true(fabs(objective - m.objective) <= 1e-10 * objective);
+		for (size_t k = 0; k < m.k; k++)
+			sum += m.b[k];
+		assert_true(m.k == 1 || fabs(sum) < 1e-8);
+		assert_int_equal(m.k, p->k == 2 ? 1 : p->k);
+		logreg_clear(&m);
+		problem_free(p);
+	}
+}
+
+/* The same bits for any number of threads. */
+static void test_threads(void **state)
+{
+	(void)state;
+	for (size_t k = 2; k <= 12; k += 5) {
+		struct problem *p = problem(400, k, 77);
+		struct logreg   one, many;
+		struct err      e = { 0 };
+
+		assert_int_equal(logreg_fit(&one, &p->x, p->y, k, &(struct logreg_settings){ 10, 1, NULL, NULL }, &e), 0);
+		for (int threads = 2; threads <= 5; threads++) {
+			struct logreg_settings s = { 10, threads, NULL, NULL };
+
+			assert_int_equal(logreg_fit(&many, &p->x, p->y, k, &s, &e), 0);
+			assert_memory_equal(one.w, many.w, p->x.n_groups * one.k * sizeof *one.w);
+			assert_memory_equal(one.b, many.b, one.k * sizeof *one.b);
+			logreg_clear(&many);
+		}
+		logreg_clear(&one);
+		problem_free(p);
+	}
+}
+
+#define RUN 100
+
+/* Every width of vector gives the same bits, and these are right. */
+static void test_kernels(void **state)
+{
+	const struct kernels *const all[] = { &kernels_narrow, kernels_best() };
+	double   v[12 * RUN], a[RUN], b[RUN], x[9], out[2][6][RUN], sum[2][2];
+	uint32_t at[9];
+
+	(void)state;
+	srand(11);
+	for (size_t n = 4; n <= RUN; n += 4) {
+		for (size_t i = 0; i < 12 * n; i++)
+			v[i] = rand() / 1e9 - 1.0;
+		for (size_t i = 0; i < n; i++) {
+			a[i] = rand() / 1e9 - 1.0;
+			b[i] = rand() / 1e9;
+		}
+		for (size_t i = 0; i < countof(at); i++) {
+			at[i] = (uint32_t)(rand() % 12);
+			x[i] = rand() / 1e9;
+		}
+		for (size_t w = 0; w < 2; w++) {
+			for (size_t o = 0; o < 6; o++)
+				memcpy(out[w][o], a, n * sizeof *a);
+			all[w]->gather(out[w][0], n, at, x, countof(at), v);
+			all[w]->add_times(out[w][1], 0.3, b, n);
+			all[w]->curve(out[w][2], 10.0, b, 0.1, n);
+			all[w]->advance(out[w][3], out[w][4], 0.7, b, v, n);
+			all[w]->turn(out[w][5], 0.9, b, n);
+			all[w]->turn_weighted(out[w][5], 0.9, v, b, n);
+			sum[w][0] = all[w]->dot(a, v, n);
+			sum[w][1] = all[w]->weighted(a, b, n);
+			for (size_t i = 0; i < n; i++) {
+				double t = a[i];
+
+				for (size_t k = 0; k < countof(at); k++)
+					t += x[k] * v[at[k] * n + i];
+				assert_true(out[w][0][i] == t);
+				assert_true(out[w][1][i] == a[i] + 0.3 * b[i] && out[w][2][i] == 10.0 * b[i] * (a[i] - 0.1));
+				assert_true(out[w][3][i] == a[i] + 0.7 * b[i] && out[w][4][i] == a[i] - 0.7 * v[i]);
+				assert_true(out[w][5][i] == b[i] * v[i] + 0.9 * (b[i] + 0.9 * a[i]));
+				sum[w][0] -= a[i] * v[i];
+				sum[w][1] -= b[i] * a[i] * a[i];
+			}
+			assert_true(fabs(sum[w][0]) < 1e-12 && fabs(sum[w][1]) < 1e-12);
+		}
+		assert_memory_equal(sum[0], sum[1], sizeof sum[0]);
+		for (size_t o = 0; o < 6; o++)
+			assert_memory_equal(out[0][o], out[1][o], n * sizeof *a);
+	}
+}
+
+static bool stop_at_once(void *arg, double done)
+{
+	assert_true(done >= 0.0 && done <= 1.0);
+	++*(int *)arg;
+	return false;
+}
+
+static void test_stop(void **state)
+{
+	struct problem        *p = problem(100, 3, 5);
+	int                    calls = 0;
+	struct logreg_settings s = { 10, 2, stop_at_once, &calls };
+	struct logreg          m;
+	struct err             e = { 0 };
+
+	(void)state;
+	assert_int_equal(logreg_fit(&m, &p->x, p->y, 3, &s, &e), -1);
+	assert_int_equal(e.code, ERR_STOPPED);
+	assert_int_equal(calls, 1);
+	logreg_clear(&m);
+	problem_free(p);
+}
+
+static void test_proba(void **state)
+{
+	static const struct {
+		double z[3], p[3];
+		size_t k;
+	} cases[] = {
+		{ { 0 }, { 0.5, 0.5 }, 2 },
+		{ { 2 }, { 0.11920292202211755, 0.88079707797788245 }, 2 },
+		{ { -800 }, { 1, 0 }, 2 }, { { 800 }, { 0, 1 }, 2 },
+		{ { 1, 1, 1 }, { 1.0 / 3, 1.0 / 3, 1.0 / 3 }, 3 },
+		{ { 1000, 0, -1000 }, { 1, 0, 0 }, 3 },
+		{ { 0, 1, 2 }, { 0.090030573170380462, 0.24472847105479767, 0.66524095577482187 }, 3 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++) {
+		double p[3];
+
+		logreg_proba(cases[i].z, cases[i].k, p);
+		for (size_t k = 0; k < cases[i].k; k++)
+			assert_true(fabs(p[k] - cases[i].p[k]) < 1e-15);
+	}
+}
+
+/* By hand: gold 0 0 1 1 2, predicted 0 1 1 1 0; label 3 occurs nowhere. */
+static void test_metrics(void **state)
+{
+	struct metrics m;
+	struct err     e = { 0 };
+
+	(void)state;
+	assert_int_equal(metrics_init(&m, 4, &e), 0);
+	assert_true(metrics_accuracy(&m) == 0.0 && metrics_macro_f1(&m) == 0.0 && isnan(metrics_log_loss(&m)));
+	metrics_add_row(&m, 0, 0, true, 0.5);
+	metrics_add_row(&m, 0, 1, true, 0.25);
+	metrics_add_row(&m, 1, 1, true, 1.0);
+	metrics_add(&m, 1, (const double[]){ 0.25, 0.25, 0.5, 0.0 }, (const bool[]){ false, true, false, false });
+	metrics_add_row(&m, 2, 0, false, 0.0);
+	assert_true(m.n == 5 && m.right == 3 && m.n_loss == 4);
+	assert_true(fabs(metrics_accuracy(&m) - 0.6) < 1e-15);
+	assert_true(fabs(metrics_log_loss(&m) - (log(2) + log(4) + log(4)) / 4) < 1e-15);
+	assert_true(fabs(metrics_precision(&m, 1) - 2.0 / 3) < 1e-15 && metrics_precision(&m, 2) == 0.0);
+	assert_true(metrics_recall(&m, 0) == 0.5 && metrics_recall(&m, 1) == 1.0);
+	assert_true(fabs(metrics_f1(&m, 1) - 0.8) < 1e-15 && metrics_f1(&m, 3) == 0.0);
+	assert_true(fabs(metrics_macro_f1(&m) - (0.5 + 0.8 + 0.0) / 3) < 1e-15);
+	metrics_clear(&m);
+
+	/* A probability of 0 costs what 1e-15 does. */
+	assert_int_equal(metrics_init(&m, 2, &e), 0);
+	metrics_add(&m, 0, (const double[]){ 0.0, 1.0 }, (const bool[]){ true, true });
+	assert_true(fabs(metrics_log_loss(&m) + log(1e-15)) < 1e-12);
+	metrics_clear(&m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_optimum), cmocka_unit_test(test_kernels), cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_proba), cmocka_unit_test(test_metrics),
+	};
+
+	return cmocka_run_group_tests_name("logreg", tests, NULL, NULL);
+}

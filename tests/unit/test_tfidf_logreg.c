@@ -1,0 +1,625 @@
+/*
+ * test_tfidf_logreg.c - the model kind: what it answers, what it stores, and what
+ * it makes of stored bytes that are wrong.
+ */
+#include "models/tfidf_logreg.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+static const struct model_kind *const kind = &model_tfidf_logreg;
+
+/* -- a config of labels ------------------------------------------------------------ */
+
+#define LABELS_MAX 8
+
+struct set_up {
+	struct label_config config;
+	struct control_tag  control;
+	struct object_tag   object;
+	struct label        labels[LABELS_MAX];
+};
+
+static void labels(struct set_up *s, const char *const *names, size_t n)
+{
+	*s = (struct set_up){ .object = { .name = "text", .type = "Text", .value = "body" } };
+	for (size_t i = 0; i < n; i++)
+		s->labels[i].name = names[i];
+	s->control = (struct control_tag){ .name = "label", .type = "Choices", .choice = "single",
+	                                   .labels = s->labels, .n_labels = n };
+	s->config = (struct label_config){ .controls = &s->control, .n_controls = 1,
+	                                   .choices = &s->control, .text = &s->object };
+}
+
+#define LABELS(s, ...) labels((s), (const char *const[]){ __VA_ARGS__ }, \
+                              countof(((const char *const[]){ __VA_ARGS__ })))
+
+static const struct fit_settings plain = { .token_pattern = TOKEN_WORD1, .logreg_c = 10, .threads = 1 };
+
+#define EX(i, text, label) { (i), (i), { (text), sizeof (text) - 1 }, { (label), sizeof (label) - 1 } }
+
+static const struct example examples3[] = {
+	EX(1, "great film really great", "pos"), EX(2, "awful film", "neg"), EX(3, "it was a film", "neu"),
+	EX(4, "really good", "pos"), EX(5, "really bad, awful", "neg"), EX(6, "", "neu"),
+	EX(7, "good good good film", "pos"), EX(8, "it was", "neu"),
+};
+static const struct examples three = { examples3, countof(examples3) };
+
+static struct model *fitted(const struct set_up *s, struct examples ex)
+{
+	struct model *m = NULL;
+	struct err    e = { 0 };
+
+	if (kind->fit(&m, &s->config, ex, &plain, &e) < 0)
+		fail_msg("%s", e.msg);
+	return m;
+}
+
+/* -- predicting ---------------------------------------------------------------------- */
+
+/* The prediction of a text, which must hold no quote; valid until the next call. */
+static struct prediction predict(const struct model *m, const char *text)
+{
+	static struct arena scratch;
+	static char         json[768], data[512];
+	struct prediction   p;
+	struct err          e = { 0 };
+	struct task         task;
+
+	arena_clear(&scratch);
+	arena_init(&scratch, 1 << 20);
+	snprintf(data, sizeof data, "{\"body\":\"%s\"}", text);
+	snprintf(json, sizeof json, "{\"data\":%s}", data);
+	task = (struct task){ span_of(json), span_of(data) };
+	assert_int_equal(kind->predict(m, &task, SPAN(""), &scratch, &p, &e), 0);
+	return p;
+}
+
+static void check_prediction(const struct set_up *s, const struct prediction *p)
+{
+	double sum = 0.0, best = 0.0;
+
+	assert_int_equal(p->n_proba, s->control.n_labels);
+	for (size_t i = 0; i < p->n_proba; i++) {
+		assert_true(p->proba[i] >= 0.0 && p->proba[i] <= 1.0);
+		assert_true(p->trained[i] || p->proba[i] == 0.0);
+		sum += p->proba[i];
+		best = fmax(best, p->proba[i]);
+	}
+	assert_true(fabs(sum - 1.0) < 1e-12);
+	assert_int_equal(p->n_regions, 1);
+	assert_ptr_equal(p->regions[0].control, &s->control);
+	assert_string_equal(p->regions[0].to_name, "text");
+	assert_int_equal(p->regions[0].n_choices, 1);
+	assert_true(p->score == best && p->regions[0].score == best);
+}
+
+static void test_predict(void **state)
+{
+	static const struct { const char *text, *label; } cases[] = {
+		{ "great", "pos" }, { "GREAT film!", "pos" }, { "awful", "neg" }, { "it was", "neu" },
+	};
+	struct set_up     s;
+	struct model     *m;
+	struct prediction p;
+	double            empty[3];
+
+	(void)state;
+	LABELS(&s, "pos", "neu", "neg");         /* not the order of the classes */
+	m = fitted(&s, three);
+	for (size_t i = 0; i < countof(cases); i++) {
+		p = predict(m, cases[i].text);
+		check_prediction(&s, &p);
+		assert_string_equal(p.regions[0].choices[0], cases[i].label);
+		assert_true(p.proba[i < 2 ? 0 : i == 2 ? 2 : 1] == p.score);
+	}
+	/* Nothing known: b alone, whatever the text. */
+	p = predict(m, "");
+	check_prediction(&s, &p);
+	memcpy(empty, p.proba, sizeof empty);
+	p = predict(m, "zzz yyy");
+	assert_memory_equal(p.proba, empty, sizeof empty);
+	assert_true(kind->bytes(m) > 500 && kind->bytes(m) < 10000);
+	kind->free(m);
+}
+
+/* Text of a task: missing and other types are empty. */
+static void test_task_text(void **state)
+{
+	static const struct { const char *data, *text; } cases[] = {
+		{ "{\"body\":\"a b\"}", "a b" }, { "{}", "" }, { "{\"body\":null}", "" }, { "{\"body\":7}", "" },
+		{ "{\"body\":[\"a\"]}", "" }, { "{\"bod\":\"a\"}", "" }, { "{\"body\":\"\\u00e9\"}", "\xC3\xA9" },
+	};
+	static const struct object_tag tag = { .name = "text", .value = "body" }, list = { .name = "text" };
+	struct arena scratch;
+	struct span  text;
+	struct err   e = { 0 };
+
+	(void)state;
+	arena_init(&scratch, 4096);
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct task task = { span_of(cases[i].data), span_of(cases[i].data) };
+
+		assert_int_equal(task_text(&task, &tag, &scratch, &text, &e), 0);
+		assert_true(span_is(text, cases[i].text));
+		assert_int_equal(task_text(&task, &list, &scratch, &text, &e), 0);
+		assert_int_equal(text.len, 0);
+	}
+	arena_clear(&scratch);
+}
+
+/* A tie goes to the class that is first by code point, not by the config. */
+static void test_tie(void **state)
+{
+	static const struct example two[] = { EX(1, "same", "b"), EX(2, "same", "a") };
+	static const struct example tie3[] = { EX(1, "x", "c"), EX(2, "x", "b"), EX(3, "x", "a") };
+	struct set_up               s;
+	struct model               *m;
+	struct prediction           p;
+
+	(void)state;
+	LABELS(&s, "c", "b", "a");
+	m = fitted(&s, (struct examples){ two, 2 });
+	p = predict(m, "same");
+	check_prediction(&s, &p);
+	assert_string_equal(p.regions[0].choices[0], "a");
+	assert_true(p.score == 0.5 && !p.trained[0]);
+	kind->free(m);
+	m = fitted(&s, (struct examples){ tie3, 3 });
+	p = predict(m, "x");
+	assert_string_equal(p.regions[0].choices[0], "a");
+	kind->free(m);
+}
+
+/* -- what makes no model ---------------------------------------------------------------- */
+
+static void test_too_few(void **state)
+{
+	static const struct example one[] = { EX(1, "a text", "pos"), EX(2, "b text", "pos") };
+	static const struct example no_word[] = { EX(1, "!!", "pos"), EX(2, "", "neg") };
+	static const struct example strange[] = { EX(1, "a", "pos"), EX(2, "b", "other") };
+	static const struct { struct examples ex; enum err_code code; const char *msg; } cases[] = {
+		{ { one, 2 }, ERR_TOO_FEW, "needs 2 labels, has 1" },
+		{ { one, 0 }, ERR_TOO_FEW, "needs 2 labels, has 0" },
+		{ { no_word, 2 }, ERR_TOO_FEW, "no text holds a word" },
+		{ { strange, 2 }, ERR_USAGE, "the label config has no label \"other\"" },
+	};
+	struct set_up s;
+
+	(void)state;
+	LABELS(&s, "pos", "neg");
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct model *m = NULL;
+		struct err    e = { 0 };
+
+		assert_int_equal(kind->fit(&m, &s.config, cases[i].ex, &plain, &e), -1);
+		assert_int_equal(e.code, cases[i].code);
+		assert_string_equal(e.msg, cases[i].msg);
+		assert_null(m);
+	}
+}
+
+static bool stop(void *arg, double done)
+{
+	++*(int *)arg;
+	return done < 0.0;
+}
+
+static void test_stop(void **state)
+{
+	int                       calls = 0;
+	const struct fit_settings s = { TOKEN_WORD1, 10, 1, stop, &calls };
+	struct set_up             config;
+	struct model             *m = NULL;
+	struct err                e = { 0 };
+
+	(void)state;
+	LABELS(&config, "pos", "neu", "neg");
+	assert_int_equal(kind->fit(&m, &config.config, three, &s, &e), -1);
+	assert_int_equal(e.code, ERR_STOPPED);
+	assert_int_equal(calls, 1);
+	assert_null(m);
+}
+
+/* -- cold start --------------------------------------------------------------------------- */
+
+static void test_cold(void **state)
+{
+	struct set_up     s;
+	struct model     *m = NULL;
+	struct err        e = { 0 };
+	struct prediction p;
+	const struct fit_settings word = { .token_pattern = TOKEN_WORD, .logreg_c = 10, .threads = 1 };
+
+	(void)state;
+	LABELS(&s, "very bad", "good", "very good");
+	assert_int_equal(kind->cold(&m, &s.config, &plain, &e), 0);
+	p = predict(m, "That is VERY GOOD");
+	check_prediction(&s, &p);
+	assert_string_equal(p.regions[0].choices[0], "very good");
+	p = predict(m, "bad");
+	assert_string_equal(p.regions[0].choices[0], "very bad");
+	kind->free(m);
+
+	/* No word in any name: all alike. */
+	LABELS(&s, "+", "-", "?");
+	assert_int_equal(kind->cold(&m, &s.config, &plain, &e), 0);
+	p = predict(m, "anything");
+	check_prediction(&s, &p);
+	assert_true(fabs(p.proba[0] - 1.0 / 3) < 1e-15 && fabs(p.proba[2] - 1.0 / 3) < 1e-15);
+	assert_string_equal(p.regions[0].choices[0], "+");
+	kind->free(m);
+	LABELS(&s, "B", "A");
+	assert_int_equal(kind->cold(&m, &s.config, &word, &e), 0);
+	p = predict(m, "B");
+	check_prediction(&s, &p);
+	assert_true(p.score == 0.5);
+	assert_string_equal(p.regions[0].choices[0], "A");
+	kind->free(m);
+
+	LABELS(&s, "only");
+	assert_int_equal(kind->cold(&m, &s.config, &plain, &e), 0);
+	p = predict(m, "x");
+	check_prediction(&s, &p);
+	assert_true(p.score == 1.0);
+	kind->free(m);
+
+	labels(&s, NULL, 0);
+	assert_int_equal(kind->cold(&m, &s.config, &plain, &e), 0);
+	p = predict(m, "x");
+	assert_true(p.n_regions == 0 && p.score == 0.0 && p.n_proba == 0);
+	kind->free(m);
+	assert_int_equal(e.code, ERR_OK);
+}
+
+/* -- stored form ------------------------------------------------------------------------------ */
+
+struct stored {
+	struct model_parts parts;
+	char              *copy;       /* of the one that was read last: load() keeps none */
+};
+
+static int read_part(void *arg, const char *name, struct span *bytes, struct err *e)
+{
+	struct stored *s = arg;
+
+	for (size_t i = 0; i < s->parts.n; i++) {
+		const struct buf *b = &s->parts.v[i].bytes;
+
+		if (strcmp(s->parts.v[i].name, name) != 0)
+			continue;
+		free(s->copy);
+		s->copy = malloc(b->len + 1);    /* of its size: a read beyond it is seen */
+		assert_non_null(s->copy);
+		s->copy = realloc(s->copy, b->len > 0 ? b->len : 1);
+		memcpy(s->copy, b->p, b->len);
+		*bytes = (struct span){ s->copy, b->len };
+		return 0;
+	}
+	return err_set(e, ERR_DAMAGED, "no part %s", name);
+}
+
+static void store(struct stored *s, const struct model *m)
+{
+	struct err e = { 0 };
+
+	*s = (struct stored){ .copy = NULL };
+	if (kind->save(m, &s->parts, &e) < 0)
+		fail_msg("%s", e.msg);
+}
+
+static void stored_clear(struct stored *s)
+{
+	model_parts_clear(&s->parts);
+	free(s->copy);
+}
+
+static int load(struct model **m, const struct set_up *config, struct stored *s, struct err *e)
+{
+	const struct part_source source = { read_part, s };
+
+	return kind->load(m, &config->config, kind->format, &source, e);
+}
+
+static bool same_parts(const struct model_parts *a, const struct model_parts *b)
+{
+	bool same = a->n == b->n;
+
+	for (size_t i = 0; same && i < a->n; i++)
+		same = strcmp(a->v[i].name, b->v[i].name) == 0 && span_eq(buf_span(&a->v[i].bytes), buf_span(&b->v[i].bytes));
+	return same;
+}
+
+static void test_round_trip(void **state)
+{
+	static const char *const texts[] = { "great", "really good film", "it was", "", "nothing known", "awful awful film" };
+	static const struct example two[] = { EX(1, "up up", "a"), EX(2, "down", "b"), EX(3, "up", "a") };
+	static const struct examples sets[] = { { examples3, countof(examples3) }, { two, countof(two) } };
+
+	(void)state;
+	for (size_t i = 0; i < countof(sets); i++) {
+		struct set_up s, shuffled;
+		struct model *m, *back = NULL;
+		struct stored stored, again;
+		struct err    e = { 0 };
+
+		LABELS(&s, "pos", "neu", "neg", "a", "b");
+		LABELS(&shuffled, "b", "neg", "a", "neu", "pos");
+		m = fitted(&s, sets[i]);
+		store(&stored, m);
+		assert_int_equal(load(&back, &shuffled, &stored, &e), 0);
+		for (size_t t = 0; t < countof(texts); t++) {
+			struct prediction p = predict(m, texts[t]);
+			double            proba[5], other[5];
+			const char       *label = p.regions[0].choices[0];
+
+			memcpy(proba, p.proba, sizeof proba);
+			p = predict(back, texts[t]);
+			check_prediction(&shuffled, &p);
+			memcpy(other, p.proba, sizeof other);
+			assert_true(proba[0] == other[4] && proba[1] == other[3] && proba[2] == other[1]);
+			assert_true(proba[3] == other[2] && proba[4] == other[0]);
+			assert_string_equal(p.regions[0].choices[0], label);
+		}
+		store(&again, back);
+		assert_true(same_parts(&stored.parts, &again.parts));
+		stored_clear(&again);
+		stored_clear(&stored);
+		kind->free(m);
+		kind->free(back);
+	}
+}
+
+/* The same bytes for any number of threads; other bytes for another order of labels: none. */
+static void test_deterministic(void **state)
+{
+	struct set_up s, t;
+	struct model *a, *b = NULL;
+	struct stored x, y;
+	struct err    e = { 0 };
+	struct fit_settings many = plain;
+
+	(void)state;
+	LABELS(&s, "pos", "neu", "neg");
+	LABELS(&t, "unused", "neg", "pos", "neu");
+	a = fitted(&s, three);
+	many.threads = 3;
+	assert_int_equal(kind->fit(&b, &t.config, three, &many, &e), 0);
+	store(&x, a);
+	store(&y, b);
+	assert_true(same_parts(&x.parts, &y.parts));
+	stored_clear(&x);
+	stored_clear(&y);
+	kind->free(a);
+	kind->free(b);
+}
+
+/* Labels that a config lacks are dropped, the rest renormalised. */
+static void test_labels_dropped(void **state)
+{
+	static const struct example two[] = { EX(1, "up up", "a"), EX(2, "down", "b") };
+	struct set_up     all, some, none;
+	struct model     *m, *back = NULL;
+	struct stored     stored;
+	struct err        e = { 0 };
+	struct prediction p;
+	double            neg, neu;
+
+	(void)state;
+	LABELS(&all, "pos", "neu", "neg");
+	LABELS(&some, "new", "neg", "neu");
+	LABELS(&none, "new", "Pos");
+	m = fitted(&all, three);
+	store(&stored, m);
+	p = predict(m, "great awful");
+	neu = p.proba[1];
+	neg = p.proba[2];
+	assert_int_equal(load(&back, &some, &stored, &e), 0);
+	p = predict(back, "great awful");
+	check_prediction(&some, &p);
+	assert_true(fabs(p.proba[1] - neg / (neg + neu)) < 1e-14 && fabs(p.proba[2] - neu / (neg + neu)) < 1e-14);
+	assert_true(!p.trained[0] && p.trained[1] && p.trained[2]);
+	kind->free(back);
+	back = NULL;
+	assert_int_equal(load(&back, &none, &stored, &e), 1);
+	assert_null(back);
+	assert_int_equal(e.code, ERR_OK);
+	stored_clear(&stored);
+	kind->free(m);
+
+	/* One of two is left: it is certain. */
+	for (size_t i = 0; i < 2; i++) {
+		struct set_up both;
+
+		LABELS(&both, "a", "b");
+		m = fitted(&both, (struct examples){ two, 2 });
+		store(&stored, m);
+		LABELS(&some, "z", i == 0 ? "a" : "b");
+		assert_int_equal(load(&back, &some, &stored, &e), 0);
+		p = predict(back, "up down");
+		check_prediction(&some, &p);
+		assert_true(p.proba[1] == 1.0);
+		kind->free(back);
+		kind->free(m);
+		stored_clear(&stored);
+	}
+}
+
+/* -- damaged bytes --------------------------------------------------------------------------------- */
+
+static struct buf *part(struct stored *s, const char *name)
+{
+	for (size_t i = 0; i < s->parts.n; i++)
+		if (strcmp(s->parts.v[i].name, name) == 0)
+			return &s->parts.v[i].bytes;
+	fail_msg("no part %s", name);
+	return NULL;
+}
+
+/* Each of these must be found out. */
+static void test_damage_is_found(void **state)
+{
+	static const struct { const char *part; size_t at; unsigned char bytes[8]; size_t len; } cases[] = {
+		{ "meta", 0, "X", 1 }, { "meta", 4, "\2", 1 }, { "meta", 8, "x", 1 }, { "meta", 16, "\1", 1 },
+		{ "meta", 24, "\2", 1 },                                        /* token pattern */
+		{ "meta", 32, "\0\0\0\0\0\0\0", 8 },                            /* C is 0 */
+		{ "meta", 40, "\1\0\0\0", 4 },                                  /* fewer examples than df */
+		{ "meta", 48, "\2", 1 }, { "meta", 48, "\4", 1 },               /* classes */
+		{ "meta", 52, "\377", 1 }, { "meta", 56, "\1", 1 }, { "meta", 60, "\377\377\377\377", 4 },
+		{ "meta", 64, "\1", 1 },                                        /* groups */
+		{ "labels", 24, "\1", 1 }, { "labels", 28, "\377", 1 }, { "labels", 40, "z", 1 },
+		{ "words", 24, "\1", 1 }, { "words", 28, "\377\377", 2 },
+		{ "terms", 24, "\1", 1 }, { "terms", 28, "\377", 1 },
+		{ "groups", 24, "\377\377\377\377", 4 },                        /* group of the first term */
+		{ "weights", 24, "\0\0\0\0\0\0\360\177", 8 },                   /* infinite */
+		{ "weights", 56, "\0\0\0\0\0\0\370\177", 8 },                   /* NaN */
+		{ "weights", 56, "\0\0\0\0\0\0\360\157", 8 },                   /* 1e230 */
+	};
+	struct set_up s;
+	struct model *m, *back = NULL;
+
+	(void)state;
+	LABELS(&s, "pos", "neu", "neg");
+	m = fitted(&s, three);
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct stored stored;
+		struct err    e = { 0 };
+		struct buf   *b;
+
+		store(&stored, m);
+		b = part(&stored, cases[i].part);
+		memcpy(b->p + cases[i].at, cases[i].bytes, cases[i].len);
+		if (load(&back, &s, &stored, &e) != -1 || e.code != ERR_DAMAGED)
+			fail_msg("%s at %zu was not found out", cases[i].part, cases[i].at);
+		assert_null(back);
+		stored_clear(&stored);
+	}
+	for (size_t i = 0; i < 6; i++) {                 /* each part cut, lengthened, lost */
+		for (int how = 0; how < 3; how++) {
+			struct stored stored;
+			struct err    e = { 0 };
+			struct buf   *b;
+
+			store(&stored, m);
+			assert_int_equal(stored.parts.n, 6);
+			b = &stored.parts.v[i].bytes;
+			if (how == 0)
+				b->len--;
+			else if (how == 1)
+				buf_addc(b, 'x');
+			else
+				stored.parts.v[i].name[0] = 'X';
+			if (load(&back, &s, &stored, &e) != -1 || e.code != ERR_DAMAGED)
+				fail_msg("part %zu, way %d, was not found out", i, how);
+			stored_clear(&stored);
+		}
+	}
+	kind->free(m);
+}
+
+/* Whatever stands there: no crash, and a model that loads answers finite numbers. */
+static void test_mutations(void **state)
+{
+	static const unsigned char odd[] = { 0, 1, 2, 0x7f, 0x80, 0xfe, 0xff };
+	struct set_up s;
+	struct model *m;
+	struct stored original;
+	size_t        n_loaded = 0, n_damaged = 0;
+
+	(void)state;
+	LABELS(&s, "pos", "neu", "neg");
+	m = fitted(&s, three);
+	store(&original, m);
+	srand(1);
+	for (int round = 0; round < 20000; round++) {
+		struct stored mutated = original;
+		struct model *back = NULL;
+		struct err    e = { 0 };
+		int           rc;
+
+		mutated.copy = NULL;
+		for (size_t i = 0; i < mutated.parts.n; i++) {
+			struct buf *b = &mutated.parts.v[i].bytes;
+
+			buf_init(b, MODEL_PART_BYTES_MAX);
+			buf_add(b, original.parts.v[i].bytes.p, original.parts.v[i].bytes.len);
+		}
+		for (int k = rand() % 3; k >= 0; k--) {
+			struct buf *b = &mutated.parts.v[(size_t)rand() % mutated.parts.n].bytes;
+			size_t      at = b->len == 0 ? 0 : (size_t)rand() % b->len;
+
+			if (b->len == 0)
+				continue;
+			if (rand() % 16 == 0) {
+				b->len = at;
+				/* With a length that agrees, the checks behind it are reached. */
+				for (size_t i = 0; rand() % 2 == 0 && at >= 24 && i < 8; i++)
+					b->p[16 + i] = (char)((at - 24) >> (8 * i));
+			} else if (rand() % 2 == 0) {
+				b->p[at] = (char)odd[(size_t)rand() % countof(odd)];
+			} else {
+				b->p[at] = (char)(b->p[at] ^ (1 << rand() % 8));
+			}
+		}
+		rc = load(&back, &s, &mutated, &e);
+		if (rc == 0) {
+			struct prediction p = predict(back, "great film it was really bad awful good good good");
+
+			check_prediction(&s, &p);
+			kind->free(back);
+			n_loaded++;
+		} else {
+			assert_null(back);
+			n_damaged += rc == -1 && e.code == ERR_DAMAGED;
+			assert_true(rc == 1 || e.code == ERR_DAMAGED || e.code == ERR_MEMORY);
+		}
+		model_parts_clear(&mutated.parts);
+		free(mutated.copy);
+	}
+	/* Both ways were taken: weights may be anything finite, structure may not. */
+	assert_true(n_loaded > 1000 && n_damaged > 1000);
+	stored_clear(&original);
+	kind->free(m);
+}
+
+static void test_facts(void **state)
+{
+	struct set_up             s;
+	struct model             *m;
+	struct tfidf_logreg_facts f;
+	double                    idf, coef;
+	int64_t                   t;
+
+	(void)state;
+	LABELS(&s, "pos", "neu", "neg");
+	m = fitted(&s, three);
+	tfidf_logreg_facts(m, &f);
+	assert_true(f.n_examples == 8 && f.n_classes == 3 && f.logreg_c == 10 && f.token_pattern == TOKEN_WORD1);
+	assert_true(f.grad <= 1e-6 && f.objective > 0 && f.n_groups < f.n_terms);
+	assert_true(span_is(tfidf_logreg_class(m, 0), "neg") && span_is(tfidf_logreg_class(m, 2), "pos"));
+	t = tfidf_logreg_find(m, SPAN("it was"));
+	assert_true(t >= 0);
+	tfidf_logreg_term(m, (size_t)t, 1, NULL, &idf, &coef);
+	assert_true(fabs(idf - (log(9.0 / 3.0) + 1.0)) < 1e-15 && coef > 0.0);
+	tfidf_logreg_term(m, (size_t)t, 2, NULL, &idf, &coef);
+	assert_true(coef < 0.0);
+	assert_int_equal(tfidf_logreg_find(m, SPAN("was it")), -1);
+	kind->free(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_predict), cmocka_unit_test(test_task_text), cmocka_unit_test(test_tie),
+		cmocka_unit_test(test_too_few), cmocka_unit_test(test_stop), cmocka_unit_test(test_cold),
+		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_deterministic),
+		cmocka_unit_test(test_labels_dropped), cmocka_unit_test(test_damage_is_found),
+		cmocka_unit_test(test_mutations), cmocka_unit_test(test_facts),
+	};
+
+	return cmocka_run_group_tests_name("tfidf_logreg", tests, NULL, NULL);
+}
