@@ -622,7 +622,7 @@ static int minimise(struct fit *f, struct logreg *m, struct err *e)
 			first = grad;
 		if (grad <= stop || m->steps == STEPS_MAX)
 			break;
-		f->done = fmin(0.99, log(first / grad) / log(first / stop));
+		f->done = fmax(0.0, fmin(0.99, log(first / grad) / log(first / stop)));
 		if (tell(f, e) < 0 || solve(f, fmax(fmin(0.1, sqrt(grad / first)) * grad, 0.3 * stop), e) < 0)
 			return -1;
 

@@ -14,8 +14,8 @@
  *
  * Method: Newton steps, the system solved by conjugate gradients with a tolerance
  * that tightens with the gradient (Nash, "A survey of truncated-Newton methods",
- * 2000; Lin, Weng and Keerthi, "Trust region Newton method for logistic
- * regression", 2008).  Starts at zero.  The result depends on the
+ * 2000; Lin, Weng and Keerthi, "Trust region Newton method for large-scale
+ * logistic regression", 2008).  Starts at zero.  The result depends on the
  * arguments alone, not on the number of threads.
  */
 #ifndef LEARN_LOGREG_H
@@ -49,7 +49,7 @@ struct logreg {
 /*
  * y: classes 0 .. n_classes - 1 of the rows, each occurring; n_classes >= 2.
  * 0, or -1: ERR_MEMORY, ERR_STOPPED.  Clear with logreg_clear() either way.
- * Cost: O(nnz * k) a pass, 50 to 300 passes; memory about (9 n + 6 n_shared) * k doubles.
+ * Cost: O(nnz * k) a pass, 50 to 300 passes; memory about (7 n + 6 n_shared) * k doubles.
  */
 int  logreg_fit(struct logreg *m, const struct columns *x, const uint32_t *y, size_t n_classes,
                 const struct logreg_settings *settings, struct err *e);

@@ -304,6 +304,13 @@ static void test_metrics(void **state)
 	metrics_add(&m, 0, (const double[]){ 0.0, 1.0 }, (const bool[]){ true, true });
 	assert_true(fabs(metrics_log_loss(&m) + log(1e-15)) < 1e-12);
 	metrics_clear(&m);
+
+	/* A label that is only predicted counts in the mean, with 0. */
+	assert_int_equal(metrics_init(&m, 3, &e), 0);
+	metrics_add_row(&m, 0, 0, true, 0.9);
+	metrics_add_row(&m, 0, 1, true, 0.4);
+	assert_true(fabs(metrics_macro_f1(&m) - (2.0 / 3 + 0.0) / 2) < 1e-15);
+	metrics_clear(&m);
 }
 
 int main(void)
