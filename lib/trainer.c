@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -61,6 +62,7 @@ static void start(const char *prelabel, int64_t project)
 {
 	char        row[24];
 	const char *argv[] = { "prelabel", "train", "--queued", row, NULL };
+	sigset_t    none;
 	pid_t       pid;
 	int         fd;
 
@@ -75,6 +77,11 @@ static void start(const char *prelabel, int64_t project)
 			;
 		return;
 	}
+	/* The threads here block the signals that end a program; the trainer is to
+	 * hear them and hand its job back. */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
 	/* Descriptor 0 is the FastCGI listening socket; 1 and 2 are the web server's. */
 	if (setsid() < 0 || (pid = fork()) < 0)
 		_exit(1);

@@ -93,13 +93,17 @@ int clock_parse_iso(struct span s, int64_t *us)
 	    digits(s, &at, 2, &m) < 0 || literal(s, &at, ':') < 0 ||
 	    digits(s, &at, 2, &sec) < 0)
 		return -1;
-	if (year < 1 || month < 1 || month > 12 || day < 1 || day > 31 ||
-	    h > 23 || m > 59 || sec > 60)
+	if (year < 1 || month < 1 || month > 12 || day < 1 || h > 23 || m > 59 || sec > 60)
+		return -1;
+	/* The first of the next month is no further than the month is long. */
+	if (days_of(year, month, day) >= (month == 12 ? days_of(year + 1, 1, 1) : days_of(year, month + 1, 1)))
 		return -1;
 	if (at < s.len && s.p[at] == '.') {
 		int64_t unit = 100000;
 
-		for (at++; at < s.len && s.p[at] >= '0' && s.p[at] <= '9'; at++, unit /= 10)
+		if (++at == s.len || s.p[at] < '0' || s.p[at] > '9')
+			return -1;
+		for (; at < s.len && s.p[at] >= '0' && s.p[at] <= '9'; at++, unit /= 10)
 			fraction_us += (s.p[at] - '0') * unit;
 	}
 	if (zone_of(s, &at, &offset_s) < 0 || at != s.len)

@@ -243,9 +243,15 @@ int env_export(struct err *e)
 
 	if (n == 0)
 		return -1;
-	for (size_t i = 0; i < n; i++)
-		if (vars[i].type != ENV_SECRET && setenv(rows[i].name, rows[i].value, 1) != 0)
+	for (size_t i = 0; i < n; i++) {
+		if (vars[i].type == ENV_SECRET)
+			continue;
+		if (setenv(rows[i].name, rows[i].value, 1) != 0)
 			return err_memory(e);
+		/* As written it may differ from the value in force: "http://a/", "http://a". */
+		if (vars[i].older != NULL)
+			unsetenv(vars[i].older);
+	}
 	return 0;
 }
 

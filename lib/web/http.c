@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <strings.h>
 #include <unistd.h>
@@ -103,17 +102,13 @@ static size_t read_some(const struct http *h, char *p, size_t len)
 	return n < 0 ? 0 : (size_t)n;
 }
 
-/* Is there a byte behind the body? */
+/* Is there a byte behind the body?  Of FastCGI alone: a CGI program must not look
+ * (RFC 3875, 4.2), since its input may stay open. */
 static bool has_more(const struct http *h)
 {
-	struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
-	char          c;
+	char c;
 
-	/* A CGI program may be given an input that stays open behind the body (RFC
-	 * 3875, 4.2): a byte that is not there yet is not waited for. */
-	if (h->fcgi == NULL && poll(&in, 1, 0) <= 0)
-		return false;
-	return read_some(h, &c, 1) > 0;
+	return h->fcgi != NULL && read_some(h, &c, 1) > 0;
 }
 
 static int content_length(const struct request *req, size_t max, size_t *len, struct err *e)
@@ -134,6 +129,27 @@ static int content_length(const struct request *req, size_t max, size_t *len, st
 	return 0;
 }
 
+/* What may hold JSON: said to be, not said, or said by a client that does not know
+ * what it sends (curl -d). */
+static bool readable_type(const char *type)
+{
+	static const char *const names[] = {
+		"application/json", "text/json", "text/plain", "application/octet-stream",
+		"application/x-www-form-urlencoded",
+	};
+	size_t len;
+
+	if (type == NULL)
+		return true;
+	len = strcspn(type, "; \t");
+	if (len == 0 || (len > 5 && strncasecmp(type + len - 5, "+json", 5) == 0))
+		return true;
+	for (size_t i = 0; i < countof(names); i++)
+		if (strlen(names[i]) == len && strncasecmp(type, names[i], len) == 0)
+			return true;
+	return false;
+}
+
 int http_read_body(const struct http *h, const struct request *req, size_t max, struct buf *b, struct err *e)
 {
 	const char *coding = request_param(req, "HTTP_CONTENT_ENCODING");
@@ -142,6 +158,9 @@ int http_read_body(const struct http *h, const struct request *req, size_t max, 
 
 	if (coding != NULL && coding[0] != '\0' && strcasecmp(coding, "identity") != 0)
 		return err_set(e, ERR_MEDIA, "Content-Encoding: %.40s is not read, send the body as it is", coding);
+	if (!readable_type(request_param(req, "CONTENT_TYPE")))
+		return err_set(e, ERR_MEDIA, "Content-Type: %.60s is not read, send application/json",
+		               request_param(req, "CONTENT_TYPE"));
 	if (content_length(req, max, &len, e) < 0)
 		return -1;
 	b->max = len;

@@ -355,13 +355,17 @@ int serve(const struct service *service)
 {
 	struct server  s = { .service = service };
 	const sigset_t set = stop_signals();
-	const bool     cgi = FCGX_IsCGI();
 	struct err     e = { 0 };
+	bool           cgi;
 
+	/* First of all, since FCGX_IsCGI() installs the library's own handlers, which
+	 * would take a signal of the first moment for themselves. */
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	harden();
-	if (!cgi)
-		pthread_sigmask(SIG_BLOCK, &set, NULL);
-	if (!cgi && !follow_parent())
+	cgi = FCGX_IsCGI();
+	if (cgi)
+		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	else if (!follow_parent())
 		return 0;
 	if (env_read(&s.env, &e) < 0) {
 		fprintf(stderr, "%s: %s\n", service->name, e.msg);

@@ -12,6 +12,10 @@
  * request lives in its arena.  An error becomes
  * {"status": 422, "error": "…", "request_id": "…"} by one table.
  *
+ * The stop signals are blocked in all threads and SIGPIPE is ignored, which a
+ * program started from here inherits: fork(), then an empty signal mask and the
+ * default actions, then exec().
+ *
  * Files: serve.c the threads, route.c who answers, auth.c who may ask, http.c
  * what is read and written.
  */

@@ -189,6 +189,7 @@ static void test_arena_large_first(void **state)
 	assert_non_null(p);
 	memset(p, 1, 300000);
 	arena_reset(&a);
+	assert_ptr_not_equal(arena_alloc(&a, 1), p);    /* the large block went back */
 	p = arena_alloc(&a, 300000);
 	assert_non_null(p);
 	memset(p, 1, 300000);
@@ -248,6 +249,7 @@ static void test_clock(void **state)
 		"2026-11-22T24:10:00Z", "2026-11-22T00:60:00Z", "2026-11-22T00:10:61Z", "0000-11-22T00:10:00Z",
 		"-026-11-22T00:10:00Z", "2026-11-22t00:10:00Z", "2026/11/22T00:10:00Z", " 2026-11-22T00:10:00Z",
 		"2026-11-22T00:10:0aZ", "20261122T001000Z", "+2026-11-22T00:10:00Z", "now",
+		"2026-11-22T00:10:00.Z", "2026-02-29T00:00:00Z", "2026-04-31T00:00:00Z",
 	};
 	char    iso[CLOCK_ISO_BYTES];
 	int64_t us;
@@ -490,7 +492,7 @@ static void test_env_rows(void **state)
 
 	(void)state;
 	setenv("WEBHOOK_SECRET", "geheim", 1);
-	setenv("LABEL_STUDIO_URL", "http://a:1", 1);
+	setenv("LABEL_STUDIO_URL", "http://a:1/", 1);
 	setenv("THREADS", "9", 1);
 	n = env_rows(&rows, &e);
 	assert_int_equal(n, 17);

@@ -585,7 +585,9 @@ static const struct ask asks[] = {
 	{ "length with exponent", "POST", "/echo", SPAN("x"), { "CONTENT_LENGTH=1e0" }, false, 400, { 0 } },
 	{ "length with zeros", "POST", "/echo", SPAN("x"), { "CONTENT_LENGTH=0001" }, false, 200, { "\"x\"" } },
 	{ "one byte too few", "POST", "/echo", SPAN("abc"), { "CONTENT_LENGTH=4" }, false, 400, { "ends after 3 of 4 bytes" } },
-	{ "one byte too many", "POST", "/echo", SPAN("abc"), { "CONTENT_LENGTH=2" }, false, 400, { "longer than the 2 bytes" } },
+	{ "text/html is not read", "POST", "/echo", SPAN("{}"), { "CONTENT_TYPE=text/html" }, false, 415, { "Content-Type: text/html" } },
+	{ "a form is what curl -d says", "POST", "/echo", SPAN("abc"), { "CONTENT_TYPE=application/x-www-form-urlencoded" }, false, 200, { "abc" } },
+	{ "JSON by its suffix", "POST", "/echo", SPAN("abc"), { "CONTENT_TYPE=application/ld+json; charset=utf-8" }, false, 200, { "abc" } },
 	{ "body, none announced", "POST", "/echo", SPAN("abc"), { "CONTENT_LENGTH=0" }, false, 400, { 0 } },
 	{ "announced, no body", "POST", "/echo", SPAN(""), { "CONTENT_LENGTH=100000000" }, false, 400, { "ends after 0 of" } },
 	{ "one byte above the limit", "POST", "/echo", SPAN(""), { "CONTENT_LENGTH=134217729" }, false, 413, { "larger than 128 MB" } },
@@ -640,6 +642,24 @@ static void test_cgi(void **state)
 		assert_int_equal(ask_cgi(&asks[i], NULL), 0);
 		check_reply(&asks[i]);
 	}
+}
+
+/* The input of a CGI program may go on behind the body; that of FastCGI is a
+ * request of its own, and a longer one was cut or made up. */
+static void test_what_follows_the_body(void **state)
+{
+	static const char *const settings[] = { "THREADS=1", NULL };
+	struct ask               ask = { "one byte too many", "POST", "/echo", SPAN("abc"), { "CONTENT_LENGTH=2" },
+	                                 false, 200, { "ab" } };
+	struct fastcgi           f = start_fastcgi(settings, (struct rlimit){ 0 });
+
+	(void)state;
+	assert_int_equal(ask_cgi(&ask, NULL), 0);
+	check_reply(&ask);
+	ask.status = 400;
+	ask.has[0] = "longer than the 2 bytes";
+	ask_fastcgi(&f, &ask);
+	stop_fastcgi(&f);
 }
 
 /* All over again through one process and its threads: nothing of a request is
@@ -1054,10 +1074,11 @@ static pid_t start_lighttpd(int port)
 	        "server.max-request-field-size = 8192\n"
 	        "server.error-handler = \"/error\"\n"
 	        "fastcgi.server = (\"/crash\" => ((\"socket\" => \"%s/lighttpd.crash\", \"bin-path\" => \"%s --service\",\n"
-	        "  \"check-local\" => \"disable\", \"max-procs\" => 1, \"bin-copy-environment\" => (\"PATH\"))),\n"
+	        "  \"check-local\" => \"disable\", \"max-procs\" => 1, \"bin-environment\" => (\"PRELABEL_RUN_DIR\" => \"/\"),\n"
+	        "  \"bin-copy-environment\" => (\"PATH\"))),\n"
 	        " \"/\" => ((\"socket\" => \"%s/lighttpd.rest\", \"bin-path\" => \"%s --service\",\n"
 	        "  \"check-local\" => \"disable\", \"max-procs\" => 1, \"fix-root-scriptname\" => \"enable\",\n"
-	        "  \"bin-environment\" => (\"MAX_BODY_MB\" => \"32\", \"BASIC_AUTH_USER\" => \"ann\",\n"
+	        "  \"bin-environment\" => (\"PRELABEL_RUN_DIR\" => \"/\", \"MAX_BODY_MB\" => \"32\", \"BASIC_AUTH_USER\" => \"ann\",\n"
 	        "                        \"BASIC_AUTH_PASS\" => \"pa:ss\"), \"bin-copy-environment\" => (\"PATH\"))))\n",
 	        port, folder, folder, folder, folder, self, folder, self);
 	fclose(f);
@@ -1186,7 +1207,8 @@ static int remove_folder(void **state)
 int main(int argc, char *argv[])
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cgi), cmocka_unit_test(test_fastcgi), cmocka_unit_test(test_statuses),
+		cmocka_unit_test(test_cgi),
+		cmocka_unit_test(test_what_follows_the_body), cmocka_unit_test(test_fastcgi), cmocka_unit_test(test_statuses),
 		cmocka_unit_test(test_auth), cmocka_unit_test(test_settings_of_the_process),
 		cmocka_unit_test(test_partial), cmocka_unit_test(test_memory), cmocka_unit_test(test_after),
 		cmocka_unit_test(test_stop_idle), cmocka_unit_test(test_stop_busy), cmocka_unit_test(test_stop_silent),
