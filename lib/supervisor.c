@@ -557,13 +557,10 @@ static void others_stop(struct start *st)
 
 	if (others(st, SIGTERM) == 0 || gone_within(st, others_gone, PROGRAMS_TERM))
 		return;
-	log_line(LOG_WARNING, "%zu programs did not end within %.0f s: killed", others(st, SIGKILL),
-	         PROGRAMS_TERM);
-	/* The children of what was killed come to us in turn. */
-	for (end = clock_monotonic() + KILLED; !others_gone(st) && clock_monotonic() < end; ) {
-		(void)others(st, SIGKILL);
+	log_line(LOG_WARNING, "%zu programs did not end within %.0f s: killed", others(st, 0), PROGRAMS_TERM);
+	/* Again and again: the children of what was killed come to us in turn. */
+	for (end = clock_monotonic() + KILLED; others(st, SIGKILL) != 0 && clock_monotonic() < end; )
 		attend(st, 0.02);
-	}
 }
 
 static void trainers_signal(const struct start *st, int sig)
