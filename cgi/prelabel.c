@@ -364,7 +364,7 @@ static int put_predicted(const struct serving *s, struct span text, struct arena
 	for (size_t i = 0; i < p.n_proba; i++)
 		json_object_object_add(proba, control->labels[i].name, json_object_new_double(p.proba[i]));
 	json_object_object_add(o, "text", json_object_new_string_len(text.p == NULL ? "" : text.p, (int)text.len));
-	json_object_object_add(o, "label", p.n_regions == 0 ? NULL : json_object_new_string(p.regions[0].choices[0]));
+	json_object_object_add(o, "label", p.n_regions == 0 ? NULL : json_object_new_string(p.regions[0].names[0]));
 	json_object_object_add(o, "score", json_object_new_double(p.score));
 	json_object_object_add(o, "probabilities", proba);
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
@@ -461,7 +461,7 @@ static int run_import(struct args *a)
 		return usage_error(a, "needs --project N");
 	if (a->n_rest != 1)
 		return usage_error(a, "needs one file");
-	if (import_file(a->st, a->project, a->rest[0], &r, &e) < 0)
+	if (import_file(a->st, &a->env, a->project, a->rest[0], &r, &e) < 0)
 		return fail(&e);
 	if (a->json)
 		printf("{\"tasks\":%lld,\"annotations\":%lld,\"unreadable\":%lld}\n", (long long)r.tasks,
@@ -709,6 +709,8 @@ int main(int argc, char *argv[])
 		return rc < 0 ? DONE : rc;
 	umask(077);
 	if (env_read(&a.env, &e) < 0)
+		return fail(&e);
+	if (model_kinds_check(a.env.model, &e) < 0)
 		return fail(&e);
 	log_open("prelabel", (enum log_level)a.env.log_level);
 	if (command->needs_store && store_open(&a.st, a.env.model_dir, BUSY_MS, &e) < 0) {

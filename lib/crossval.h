@@ -7,16 +7,15 @@
 #ifndef CROSSVAL_H
 #define CROSSVAL_H
 
-#include "examples.h"
 #include "models/model.h"
 
 #define CROSSVAL_FOLDS 5
 
-/* Folds 0 … folds - 1 (at most CROSSVAL_FOLDS); each row goes to take(), whose
+/* ex: labelled ones.  Folds 0 … folds - 1 (at most CROSSVAL_FOLDS); each row goes to take(), whose
  * prediction lives until it returns.  A fold whose other folds don't make a model
  * (ERR_TOO_FEW) is passed over. */
-int crossval(const struct label_config *config, const struct example_set *set, size_t folds,
-             const struct fit_settings *settings,
+int crossval(const struct label_config *config, const struct model_kind *kind, struct examples ex, size_t folds,
+             const struct model_settings *settings,
              int (*take)(void *arg, const struct example *ex, const struct prediction *p, struct err *e),
              void *arg, struct err *e);
 

@@ -82,7 +82,7 @@ static int add_row(struct tally *t, struct span label, const struct prediction *
 
 	if (gold_of(t, label, &gold, e) < 0)
 		return -1;
-	predicted = p->n_regions == 0 ? -1 : control_label(t->control, span_of(p->regions[0].choices[0]));
+	predicted = p->n_regions == 0 ? -1 : control_label(t->control, span_of(p->regions[0].names[0]));
 	if (predicted < 0)
 		return err_set(e, ERR_DAMAGED, "the model names no label of the config");
 	if (t->n_rows == t->cap_rows) {
@@ -201,8 +201,8 @@ static int project_of(struct store *st, int64_t row, struct arena *a, struct pro
 		return -1;
 	if (p->label_config.p == NULL)
 		return err_set(e, ERR_SHAPE, "project %lld: no labeling config is known yet", (long long)p->id);
-	if (p->reason.p != NULL)
-		return err_set(e, ERR_SHAPE, "project %lld: %.*s", (long long)p->id, (int)p->reason.len, p->reason.p);
+	if (p->labels.p == NULL)
+		return err_set(e, ERR_SHAPE, "project %lld: its labeling config has no Choices over a Text", (long long)p->id);
 	return 0;
 }
 
@@ -238,25 +238,43 @@ static int take_example(void *arg, const struct example *ex, const struct predic
 	return add_row(arg, ex->label, p, e);
 }
 
+/* The kind that chooses among the labels of config->choices. */
+static const struct model_kind *choosing(const struct env *env, const struct project *p,
+                                         const struct label_config *config, const struct model_settings *settings,
+                                         struct arena *a)
+{
+	const struct model_kind *kind[MODEL_KINDS_MAX];
+	size_t                   n = model_kinds_for(config, serving_kinds(env, p, a), settings, kind);
+
+	for (size_t i = 0; i < n; i++)
+		if (kind[i]->serves(config, (struct span){ NULL, 0 }, settings) == config->choices)
+			return kind[i];
+	return NULL;
+}
+
 json_object *evaluate_project(struct store *st, const struct env *env, int64_t project, struct err *e)
 {
-	const struct fit_settings settings = {
-		.token_pattern = (enum token_pattern)env->token_pattern, .logreg_c = env->logreg_c,
-		.threads = (int)env->train_threads,
-	};
-	struct label_config *config = NULL;
-	struct example_set   set = { .n = 0 };
-	struct project       p;
-	struct arena         a;
-	struct tally         t = { .n = 0 };
-	json_object         *o = NULL;
+	const struct model_kind *kind;
+	struct model_settings    settings;
+	struct label_config     *config = NULL;
+	struct example_set       set = { .n = 0 };
+	struct project           p;
+	struct arena             a;
+	struct tally             t = { .n = 0 };
+	json_object             *o = NULL;
 
 	arena_init(&a, (size_t)1 << 28);
 	if (project_of(st, project, &a, &p, e) == 0 && label_config_parse(&config, p.label_config, e) == 0 &&
-	    tally_init(&t, config->choices, e) == 0 && examples_read(&set, st, project, config, e) == 0) {
-		if (crossval(config, &set, CROSSVAL_FOLDS, &settings, take_example, &t, e) == 0)
-			o = t.n_rows > 0 ? document(&t, e) : NULL;
-		if (t.n_rows == 0)
+	    tally_init(&t, config->choices, e) == 0 && examples_read(&set, st, project, config, false, e) == 0) {
+		serving_settings(env, &p, &settings);
+		settings.threads = (int)env->train_threads;
+		kind = choosing(env, &p, config, &settings, &a);
+		if (kind == NULL)
+			err_set(e, ERR_SHAPE, "project %lld: no model chooses among its labels", (long long)p.id);
+		else if (crossval(config, kind, (struct examples){ set.v, set.n }, CROSSVAL_FOLDS, &settings,
+		                  take_example, &t, e) == 0 && t.n_rows > 0)
+			o = document(&t, e);
+		else if (t.n_rows == 0)
 			err_set(e, ERR_TOO_FEW, "project %lld: %zu examples are too few to cross-validate",
 			        (long long)p.id, set.n);
 	}

@@ -134,7 +134,7 @@ static int take_config(struct event *ev, struct err *e)
 	ev->other_change |= rc == 0 && !span_eq(text, ev->project.title);
 	rc = request_text(ev->req, project, "label_config", &text, e);
 	if (rc == 0)
-		rc = project_configure(ev->st, &ev->project, text, &changed, e);
+		rc = project_configure(ev->st, ev->req->env, &ev->project, text, &changed, e);
 	ev->other_change |= changed;
 	return rc < 0 ? -1 : 0;
 }

@@ -1,9 +1,9 @@
 /* examples.c - what a project's annotations teach. */
 #include "examples.h"
 
-#include "base/json.h"
 #include "studio/annotation.h"
 
+#include <json-c/json.h>
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -12,6 +12,7 @@
 struct reading {
 	struct example_set        *set;
 	const struct label_config *config;
+	bool                       any_example;
 	struct arena               scratch;
 	crypto_hash_sha256_state   hash;
 };
@@ -61,31 +62,64 @@ static int label_of(struct reading *r, const struct labelled_row *row, struct sp
 	return outcome != ANNOTATION_LABEL;
 }
 
+static int copy(struct example_set *set, struct span from, struct span *to, struct err *e)
+{
+	*to = (struct span){ arena_copy(&set->arena, from), from.len };
+	return to->p == NULL ? err_memory(e) : 0;
+}
+
+/* A document as one text whatever white space and escapes they came with: an event
+ * and an export print the same ones differently. */
+static int hash_json(struct reading *r, struct span result, struct err *e)
+{
+	json_object *o = json_tokener_parse(arena_copy(&r->scratch, result));
+	const char  *text = o == NULL ? NULL : json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+
+	if (text == NULL) {
+		json_object_put(o);
+		return err_memory(e);
+	}
+	hash_span(&r->hash, span_of(text));
+	json_object_put(o);
+	return 0;
+}
+
 static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 {
 	struct reading     *r = arg;
 	struct example_set *set = r->set;
 	struct example      ex = { .annotation = row->annotation, .task = row->task };
 	struct task         task = { row->data, row->data };
-	struct span         text;
+	struct span         text = SPAN("");
 	int                 rc = label_of(r, row, &ex.label, e);
 
-	if (rc != 0)
-		return rc < 0 ? -1 : 0;
-	if (task_text(&task, r->config->text, &r->scratch, &text, e) < 0)
+	if (rc < 0)
 		return -1;
-	ex.text = (struct span){ arena_copy(&set->arena, text), text.len };
-	if (ex.text.p == NULL)
-		return err_memory(e);
-	hash_span(&r->hash, ex.text);
-	hash_span(&r->hash, ex.label);
+	if (rc > 0) {
+		if (!r->any_example || row->was_cancelled || row->overruled)
+			return 0;
+		ex.label = (struct span){ NULL, 0 };
+	}
+	if ((r->config->text != NULL && task_text(&task, r->config->text, &r->scratch, &text, e) < 0) ||
+	    copy(set, text, &ex.text, e) < 0)
+		return -1;
+	if (ex.label.p != NULL) {
+		hash_span(&r->hash, ex.text);
+		hash_span(&r->hash, ex.label);
+		set->n_labelled++;
+	}
+	if (r->any_example) {
+		if (copy(set, row->data, &ex.data, e) < 0 || copy(set, row->result, &ex.result, e) < 0 ||
+		    hash_json(r, row->data, e) < 0 || hash_json(r, row->result, e) < 0)
+			return -1;
+	}
 	return add(set, &ex, e);
 }
 
 int examples_read(struct example_set *set, struct store *st, int64_t project, const struct label_config *config,
-                  struct err *e)
+                  bool any_example, struct err *e)
 {
-	struct reading r = { .set = set, .config = config };
+	struct reading r = { .set = set, .config = config, .any_example = any_example };
 	unsigned char  sum[crypto_hash_sha256_BYTES];
 	int            rc;
 
@@ -98,6 +132,21 @@ int examples_read(struct example_set *set, struct store *st, int64_t project, co
 	sodium_bin2hex(set->hash, sizeof set->hash, sum, sizeof sum);
 	arena_clear(&r.scratch);
 	return rc;
+}
+
+struct example *examples_labelled(const struct example_set *set, struct err *e)
+{
+	struct example *v = calloc(set->n_labelled + 1, sizeof *v);
+	size_t          n = 0;
+
+	if (v == NULL) {
+		err_memory(e);
+		return NULL;
+	}
+	for (size_t i = 0; i < set->n; i++)
+		if (set->v[i].label.p != NULL)
+			v[n++] = set->v[i];
+	return v;
 }
 
 void examples_clear(struct example_set *set)

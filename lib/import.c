@@ -149,7 +149,7 @@ static void put_config(struct buf *b, const struct labels *l)
 
 /* A project that only imports have fed: what they bring makes its label set.  One
  * that Label Studio has told us about has Label Studio's. */
-static int put_labels(struct store *st, struct project *p, struct labels *l, struct err *e)
+static int put_labels(struct store *st, const struct env *env, struct project *p, struct labels *l, struct err *e)
 {
 	struct json_iter it;
 	struct span      value, text;
@@ -171,7 +171,7 @@ static int put_labels(struct store *st, struct project *p, struct labels *l, str
 	if (rc == 0) {
 		put_config(&xml, &all);
 		rc = buf_check(&xml, "the labeling config", e) < 0 ? -1
-		     : project_configure(st, p, buf_span(&xml), NULL, e);
+		     : project_configure(st, env, p, buf_span(&xml), NULL, e);
 	}
 	buf_clear(&xml);
 	free(all.v);
@@ -261,7 +261,7 @@ out:
 	return rc;
 }
 
-static int import_lines(struct store *st, int64_t id, const char *path, struct reconcile_result *result, struct err *e)
+static int import_lines(struct store *st, const struct env *env, int64_t id, const char *path, struct reconcile_result *result, struct err *e)
 {
 	struct labels      l = { .n = 0, .result = result };
 	const struct jsonl how = { note_label, count_bad, &l, true };
@@ -280,7 +280,7 @@ static int import_lines(struct store *st, int64_t id, const char *path, struct r
 		goto out;
 	if (store_project_ensure(st, id, STORE_NULL, &row, e) < 0 ||
 	    store_project_get(st, row, &l.arena, &p, e) < 0 ||
-	    put_labels(st, &p, &l, e) < 0 || put_rows(st, row, path, result, e) < 0 || store_commit(st, e) < 0)
+	    put_labels(st, env, &p, &l, e) < 0 || put_rows(st, row, path, result, e) < 0 || store_commit(st, e) < 0)
 		store_rollback(st);
 	else
 		rc = 0;
@@ -290,7 +290,7 @@ out:
 	return rc;
 }
 
-int import_file(struct store *st, int64_t id, const char *path, struct reconcile_result *result, struct err *e)
+int import_file(struct store *st, const struct env *env, int64_t id, const char *path, struct reconcile_result *result, struct err *e)
 {
 	FILE   *f = fopen(path, "re");
 	int64_t row;
@@ -304,7 +304,7 @@ int import_file(struct store *st, int64_t id, const char *path, struct reconcile
 	while (c == ' ' || c == '\t' || c == '\r' || c == '\n');
 	fclose(f);
 	if (c != '[')
-		return import_lines(st, id, path, result, e);
+		return import_lines(st, env, id, path, result, e);
 	if (store_begin(st, e) < 0)
 		return -1;
 	if (store_project_ensure(st, id, STORE_NULL, &row, e) < 0 || store_commit(st, e) < 0) {

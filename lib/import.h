@@ -3,6 +3,7 @@
 #define IMPORT_H
 
 #include "base/arena.h"
+#include "base/env.h"
 #include "base/err.h"
 #include "reconcile.h"
 #include "store/store.h"
@@ -17,7 +18,7 @@
  * read is counted, named in the log and stops nothing.
  * id: Label Studio's project id.
  */
-int import_file(struct store *st, int64_t id, const char *path, struct reconcile_result *result, struct err *e);
+int import_file(struct store *st, const struct env *env, int64_t id, const char *path, struct reconcile_result *result, struct err *e);
 
 /* The lines of a JSONL file, each checked: {"text", "label"} (label "" where
  * absent).  Texts live until line() returns; it returns 0 or -1.  What can't be

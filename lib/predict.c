@@ -43,8 +43,7 @@ static int put_results(const struct serving *s, struct span tasks, struct span c
 			return -1;
 		if (i > 0)
 			buf_addc(out, ',');
-		p = (struct prediction){ .score = 0 };
-		if (s->model != NULL && s->kind->predict(s->model, &t, context, scratch, &p, e) < 0)
+		if (serving_predict(s, &t, context, scratch, &p, e) < 0)
 			return -1;
 		prediction_put_json(&p, s->version, out);
 		/* What one task took is free for the next: 100,000 of them need no more. */
@@ -110,11 +109,10 @@ int predict_text(const struct serving *s, struct span text, struct arena *scratc
 	if (buf_check(&json, "the text", e) == 0) {
 		struct span whole = { arena_copy(scratch, buf_span(&json)), json.len };
 
-		*p = (struct prediction){ .score = 0 };
 		if (whole.p == NULL)
 			err_memory(e);
 		else if (read_task(whole, 0, &t, e) == 0)
-			rc = s->model == NULL ? 0 : s->kind->predict(s->model, &t, (struct span){ NULL, 0 }, scratch, p, e);
+			rc = serving_predict(s, &t, (struct span){ NULL, 0 }, scratch, p, e);
 	}
 	buf_clear(&json);
 	return rc;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "serving.h"
 #include "studio/label_config.h"
 
 #include <sodium.h>
@@ -59,13 +60,17 @@ static void put_labels(struct buf *b, const struct control_tag *control)
 	buf_addc(b, ']');
 }
 
-int project_configure(struct store *st, const struct project *p, struct span xml, bool *changed, struct err *e)
+int project_configure(struct store *st, const struct env *env, const struct project *p, struct span xml,
+                      bool *changed, struct err *e)
 {
+	const struct model_kind  *kind[MODEL_KINDS_MAX];
 	const struct control_tag *choices;
+	struct model_settings     settings;
 	struct label_config      *config;
 	struct arena              a;
 	struct buf                labels;
 	char                      hex[65];
+	bool                      served;
 	int                       rc = -1;
 
 	if (changed != NULL)
@@ -79,16 +84,18 @@ int project_configure(struct store *st, const struct project *p, struct span xml
 	choices = config->choices;
 	if (choices != NULL)
 		put_labels(&labels, choices);
-	else
-		log_line(LOG_WARNING, "project %lld: %s", (long long)p->id, config->reason);
+	serving_settings(env, p, &settings);
+	served = model_kinds_for(config, serving_kinds(env, p, &a), &settings, kind) > 0;
+	if (!served)
+		log_line(LOG_WARNING, "project %lld: %s", (long long)p->id,
+		         config->reason != NULL ? config->reason : "no kind of model serves this config");
 	hash_of(xml, hex);
 	if (buf_check(&labels, "the label set", e) == 0 &&
 	    store_project_config(st, p->row, xml, hex, choices == NULL ? NULL : choices->name,
 	                         choices == NULL ? NULL : config->text->value, buf_span(&labels),
-	                         config->reason, e) == 0) {
+	                         served ? NULL : config->reason, e) == 0) {
 		rc = 0;
-		if (p->label_config.p != NULL && p->updates > 0 && choices != NULL &&
-		    !same_labels(p->labels, choices, &a))
+		if (p->label_config.p != NULL && p->updates > 0 && served && !same_labels(p->labels, choices, &a))
 			rc = store_job_queue(st, p->row, "labels", clock_s(), NULL, e);
 	}
 	if (changed != NULL)

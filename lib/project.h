@@ -11,7 +11,8 @@
  * something to train on, a training is queued.  p: the project as read before;
  * its config fields are stale afterwards.  *changed may be NULL.
  * ERR_SHAPE for a config that can't be read. */
-int project_configure(struct store *st, const struct project *p, struct span xml, bool *changed, struct err *e);
+int project_configure(struct store *st, const struct env *env, const struct project *p, struct span xml,
+                      bool *changed, struct err *e);
 
 /* Is `xml` what is kept? */
 bool project_has_config(const struct project *p, struct span xml);

@@ -223,7 +223,7 @@ static bool cancelled(void *arg)
 
 /* The project as Label Studio has it: is it the same one (a re-created database
  * gives old numbers to new projects), and what is its config? */
-static int take_project(struct store *st, int64_t row, const struct project *p, struct ls_api *api,
+static int take_project(struct store *st, const struct env *env, int64_t row, const struct project *p, struct ls_api *api,
                         struct arena *a, struct err *e)
 {
 	struct ls_project remote;
@@ -241,7 +241,7 @@ static int take_project(struct store *st, int64_t row, const struct project *p, 
 		if (same != row)
 			err_set(e, ERR_NOT_FOUND, "project %lld is kept under two creation times", (long long)p->id);
 		else if (store_project_title(st, row, remote.title, e) == 0 &&
-		         project_configure(st, p, remote.label_config, NULL, e) == 0)
+		         project_configure(st, env, p, remote.label_config, NULL, e) == 0)
 			rc = store_commit(st, e);
 	}
 	if (rc < 0)
@@ -249,12 +249,12 @@ static int take_project(struct store *st, int64_t row, const struct project *p, 
 	return rc;
 }
 
-static int read_export(struct reading *r, struct ls_api *api, struct project *p, struct arena *a, struct err *e)
+static int read_export(struct reading *r, const struct env *env, struct ls_api *api, struct project *p, struct arena *a, struct err *e)
 {
 	double began = clock_monotonic();
 
 	if (store_event_last(r->st, &r->since, e) < 0 || store_project_get(r->st, r->project, a, p, e) < 0 ||
-	    take_project(r->st, r->project, p, api, a, e) < 0 ||
+	    take_project(r->st, env, r->project, p, api, a, e) < 0 ||
 	    ls_api_export(api, p->id, take_task, r, e) < 0 || flush(r, e) < 0)
 		return -1;
 	qsort(r->seen, r->n_seen, sizeof *r->seen, by_id);
@@ -282,7 +282,7 @@ int reconcile(struct store *st, const struct env *env, int64_t project, bool (*k
 		return -1;
 	ls_api_cancel(api, cancelled, &gate);
 	arena_init(&a, (size_t)256 << 20);
-	rc = read_export(&r, api, &p, &a, e);
+	rc = read_export(&r, env, api, &p, &a, e);
 	arena_clear(&a);
 	ls_api_close(api);
 	reading_clear(&r);

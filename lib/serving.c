@@ -1,7 +1,9 @@
 /* serving.c - what answers for a project now. */
 #include "serving.h"
 
+#include "base/json.h"
 #include "base/log.h"
+#include "parts.h"
 
 #include <pthread.h>
 #include <sodium.h>
@@ -17,12 +19,13 @@ struct key {
 };
 
 struct entry {
-	struct serving s;                       /* first: a serving is its entry */
+	struct serving       s;                 /* first: a serving is its entry */
 	struct label_config *config;            /* s.config, to be freed */
-	struct key     key;
-	size_t         bytes;
-	unsigned       users;                   /* requests, and 1 for the table */
-	uint64_t       used;                    /* clock of the table when last taken */
+	char                *extra_params;      /* of s.settings, to be freed */
+	struct key           key;
+	size_t               bytes;
+	unsigned             users;             /* requests, and 1 for the table */
+	uint64_t             used;              /* clock of the table when last taken */
 };
 
 /* The one thing that threads of a process share. */
@@ -42,7 +45,8 @@ static void hash_span(crypto_hash_sha256_state *h, struct span s)
 	for (size_t i = 0; i < sizeof len; i++)
 		len[i] = (unsigned char)((uint64_t)s.len >> (8 * i));
 	crypto_hash_sha256_update(h, len, sizeof len);
-	crypto_hash_sha256_update(h, (const unsigned char *)s.p, s.len);
+	if (s.len > 0)
+		crypto_hash_sha256_update(h, (const unsigned char *)s.p, s.len);
 }
 
 static void hash_settings(crypto_hash_sha256_state *h, const struct env *env)
@@ -58,107 +62,133 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-int serving_version(const struct env *env, const struct label_config *config, const struct version_of *v,
-                    char out[VERSION_TEXT_MAX], struct err *e)
+/* A control's labels in the order of their names. */
+static int hash_labels(crypto_hash_sha256_state *h, const struct control_tag *control, struct err *e)
 {
-	const struct model_kind *kind = model_kind_for(config);
-	crypto_hash_sha256_state h;
-	unsigned char            sum[crypto_hash_sha256_BYTES];
-	size_t                   n = config->choices == NULL ? 0 : config->choices->n_labels;
-	const char             **names = calloc(n + 1, sizeof *names);
-	char                     hex[7], format[24];
-	struct span              name;
+	size_t       n = control == NULL ? 0 : control->n_labels;
+	const char **names = calloc(n + 1, sizeof *names);
 
 	if (names == NULL)
 		return err_memory(e);
 	for (size_t i = 0; i < n; i++)
-		names[i] = config->choices->labels[i].name;
+		names[i] = control->labels[i].name;
 	qsort(names, n, sizeof *names, by_name);
-
-	name = kind == NULL ? SPAN("none") : v != NULL ? v->kind : span_of(kind->name);
-	snprintf(format, sizeof format, "%lld", (long long)(v != NULL ? v->format : kind == NULL ? 0 : (long long)kind->format));
-	crypto_hash_sha256_init(&h);
-	hash_span(&h, SPAN("prelabel model version"));
-	hash_span(&h, v != NULL ? v->examples_hash : SPAN(""));
 	for (size_t i = 0; i < n; i++)
-		hash_span(&h, span_of(names[i]));
-	hash_span(&h, SPAN("settings"));
-	hash_settings(&h, env);
-	hash_span(&h, span_of(format));
-	crypto_hash_sha256_final(&h, sum);
+		hash_span(h, span_of(names[i]));
 	free(names);
-	sodium_bin2hex(hex, sizeof hex, sum, 3);
-	snprintf(out, VERSION_TEXT_MAX, "%.*s-%lld-%s", (int)(name.len > 40 ? 40 : name.len), name.p,
-	         (long long)(v != NULL ? v->number : 0), hex);
 	return 0;
 }
 
+int serving_version(const struct env *env, const struct label_config *config, const char *names,
+                    const struct version_of *v, char out[VERSION_TEXT_MAX], struct err *e)
+{
+	const struct model_settings settings = { .command = env->model_command };
+	const struct model_kind    *kind[MODEL_KINDS_MAX];
+	const size_t                n = model_kinds_for(config, names, &settings, kind);
+	crypto_hash_sha256_state    h;
+	unsigned char               sum[crypto_hash_sha256_BYTES];
+	char                        hex[7], name[VERSION_TEXT_MAX - 32] = "none", formats[32] = "";
+	size_t                      at = 0, f = 0;
+
+	for (size_t i = 0; i < n && at < sizeof name - 1 && f < sizeof formats - 1; i++) {
+		at += (size_t)snprintf(name + at, sizeof name - at, "%s%s", i == 0 ? "" : "+", kind[i]->name);
+		f += (size_t)snprintf(formats + f, sizeof formats - f, "%s%u", i == 0 ? "" : "+", kind[i]->format);
+	}
+	crypto_hash_sha256_init(&h);
+	hash_span(&h, SPAN("prelabel model version"));
+	hash_span(&h, v != NULL ? v->examples_hash : SPAN(""));
+	for (size_t i = 0; i < n; i++) {
+		hash_span(&h, SPAN("labels"));
+		if (hash_labels(&h, kind[i]->serves(config, (struct span){ NULL, 0 }, &settings), e) < 0)
+			return -1;
+	}
+	hash_span(&h, SPAN("settings"));
+	hash_settings(&h, env);
+	hash_span(&h, v != NULL ? v->formats : span_of(formats));
+	crypto_hash_sha256_final(&h, sum);
+	sodium_bin2hex(hex, sizeof hex, sum, 3);
+	snprintf(out, VERSION_TEXT_MAX, "%s-%lld-%s", name, (long long)(v != NULL ? v->number : 0), hex);
+	return 0;
+}
+
+/* ---- settings of a project ------------------------------------------------------- */
+
+const char *serving_kinds(const struct env *env, const struct project *p, struct arena *a)
+{
+	struct span params, value, text;
+
+	if (p != NULL && p->extra_params.p != NULL && json_check(p->extra_params, &params, NULL) == 0 &&
+	    json_member(params, "model", &value) == 0 &&
+	    json_text(value, a, &text, NULL) == 0 && text.len > 0) {
+		const char *names = arena_copy(a, text);
+
+		/* A name that is none serves nothing: better what would be served without it. */
+		if (names != NULL && strlen(names) == text.len && model_kinds_check(names, NULL) == 0)
+			return names;
+	}
+	if (env->model != NULL)
+		return env->model;
+	return env->model_command != NULL ? "exec" : NULL;
+}
+
+void serving_settings(const struct env *env, const struct project *p, struct model_settings *s)
+{
+	*s = (struct model_settings){ .token_pattern = (enum token_pattern)env->token_pattern,
+		.logreg_c = env->logreg_c, .threads = 1, .command = env->model_command, .folder = env->model_dir };
+	if (p != NULL && p->extra_params.p != NULL)
+		s->extra_params = p->extra_params;
+}
+
 /* ---- making one -------------------------------------------------------------- */
+
+static void free_models(struct entry *en)
+{
+	for (size_t i = 0; i < en->s.n; i++)
+		if (en->s.part[i].model != NULL)
+			en->s.part[i].kind->free(en->s.part[i].model);
+	en->s.n = 0;
+}
 
 static void entry_free(struct entry *en)
 {
 	if (en == NULL)
 		return;
-	if (en->s.model != NULL)
-		en->s.kind->free(en->s.model);
+	free_models(en);
 	label_config_free(en->config);
+	free(en->extra_params);
 	free(en);
 }
 
-/* The parts of one version, as a model kind asks for them. */
-struct parts {
-	struct store *store;
-	int64_t       version;
-	void         *held[MODEL_PARTS_MAX];
-	size_t        n;
-};
-
-static int read_part(void *arg, const char *name, struct span *bytes, struct err *e)
+/* One kind's model: of the version, or cold where the version has none of it, or
+ * none for these labels. */
+static int make_model(struct store *st, const struct project *p, const struct serving *s,
+                      const struct model_kind *kind, struct model **m, struct err *e)
 {
-	struct parts *p = arg;
-	int           rc;
+	struct parts parts;
+	unsigned     format = parts_open(&parts, st, p, kind->name);
+	int          rc = 1;
 
-	if (p->n == MODEL_PARTS_MAX)
-		return err_set(e, ERR_DAMAGED, "too many parts");
-	rc = store_part(p->store, p->version, name, bytes, e);
-	if (rc == 1)
-		return err_set(e, ERR_DAMAGED, "part \"%s\" is missing", name);
-	if (rc == 0)
-		p->held[p->n++] = (void *)(uintptr_t)bytes->p;
-	return rc;
+	if (format > kind->format)
+		return err_set(e, ERR_DAMAGED, "format %u of %s was written by a newer prelabel", format, kind->name);
+	if (format > 0)
+		rc = kind->load(m, s->config, &s->settings, format, &parts.source, e);
+	parts_close(&parts);
+	return rc == 1 ? kind->cold(m, s->config, &s->settings, e) : rc;
 }
 
-/* 0; 1 it serves none of the config's labels; -1. */
-static int load(struct store *st, const struct project *p, struct entry *en, struct err *e)
+static int make_models(struct store *st, const struct project *p, struct entry *en, const char *names, struct err *e)
 {
-	struct parts              parts = { .store = st, .version = p->version.row };
-	const struct part_source  source = { read_part, &parts };
-	char                      name[48];
-	int                       rc;
+	const struct model_kind *kind[MODEL_KINDS_MAX];
+	size_t                   n = model_kinds_for(en->s.config, names, &en->s.settings, kind);
 
-	snprintf(name, sizeof name, "%.*s", (int)(p->version.kind.len > 40 ? 40 : p->version.kind.len), p->version.kind.p);
-	en->s.kind = model_kind_named(name);
-	if (en->s.kind == NULL)
-		return err_set(e, ERR_DAMAGED, "there is no kind of model \"%s\"", name);
-	if (p->version.format > (int64_t)en->s.kind->format)
-		return err_set(e, ERR_DAMAGED, "format %lld of %s was written by a newer prelabel",
-		               (long long)p->version.format, name);
-	if (!en->s.kind->accepts(en->s.config))
-		return 1;
-	rc = en->s.kind->load(&en->s.model, en->s.config, (unsigned)p->version.format, &source, e);
-	for (size_t i = 0; i < parts.n; i++)
-		free(parts.held[i]);
-	return rc;
-}
-
-static int start_cold(const struct env *env, struct entry *en, struct err *e)
-{
-	const struct fit_settings settings = {
-		.token_pattern = (enum token_pattern)env->token_pattern, .logreg_c = env->logreg_c, .threads = 1,
-	};
-
-	en->s.kind = model_kind_for(en->s.config);
-	return en->s.kind == NULL ? 0 : en->s.kind->cold(&en->s.model, en->s.config, &settings, e);
+	for (size_t i = 0; i < n; i++) {
+		en->s.part[i].kind = kind[i];
+		en->s.part[i].model = NULL;
+		if (make_model(st, p, &en->s, kind[i], &en->s.part[i].model, e) < 0)
+			return -1;
+		en->s.n = i + 1;
+	}
+	return 0;
 }
 
 /* A damaged version is not served again, by this process or another; the project
@@ -174,45 +204,109 @@ static int give_up_version(struct store *st, struct project *p, struct arena *a,
 }
 
 static int make(struct store *st, const struct env *env, struct project *p, struct arena *a,
-                struct span label_config, struct entry **out, struct err *e)
+                struct span label_config, const char *names, struct entry **out, struct err *e)
 {
 	struct entry *en = calloc(1, sizeof *en);
 	struct err    why = { 0 };
-	int           rc = 1;
 
 	if (en == NULL)
 		return err_memory(e);
 	if (label_config_parse(&en->config, label_config, e) < 0)
 		goto fail;
 	en->s.config = en->config;
-	while (p != NULL && p->version.row != 0 && (rc = load(st, p, en, &why)) < 0) {
-		if (why.code != ERR_DAMAGED) {
+	serving_settings(env, p, &en->s.settings);
+	if (en->s.settings.extra_params.p != NULL) {
+		en->extra_params = strndup(en->s.settings.extra_params.p, en->s.settings.extra_params.len);
+		if (en->extra_params == NULL) {
+			err_memory(e);
+			goto fail;
+		}
+		en->s.settings.extra_params.p = en->extra_params;
+	}
+	while (make_models(st, p, en, names, &why) < 0) {
+		free_models(en);
+		if (why.code != ERR_DAMAGED || p == NULL || p->version.row == 0) {
 			err_set(e, why.code, "%s", why.msg);
 			goto fail;
 		}
 		if (give_up_version(st, p, a, &why, e) < 0)
 			goto fail;
 		err_clear(&why);
-		rc = 1;
 	}
-	if (rc == 1 && start_cold(env, en, e) < 0)
-		goto fail;
 	if (p != NULL && p->version.row != 0) {
-		const struct version_of v = { p->version.kind, p->version.examples_hash, p->version.number,
-		                              p->version.format };
+		const struct version_of v = { p->version.examples_hash, p->version.formats, p->version.number };
 
-		rc = serving_version(env, en->s.config, &v, en->s.version, e);
-	} else {
-		rc = serving_version(env, en->s.config, NULL, en->s.version, e);
-	}
-	if (rc < 0)
+		if (serving_version(env, en->s.config, names, &v, en->s.version, e) < 0)
+			goto fail;
+	} else if (serving_version(env, en->s.config, names, NULL, en->s.version, e) < 0) {
 		goto fail;
-	en->bytes = en->s.model == NULL ? 0 : en->s.kind->bytes(en->s.model);
+	}
+	for (size_t i = 0; i < en->s.n; i++)
+		en->bytes += en->s.part[i].kind->bytes(en->s.part[i].model);
 	*out = en;
 	return 0;
 fail:
 	entry_free(en);
 	return -1;
+}
+
+/* ---- predicting ------------------------------------------------------------------ */
+
+/* Has the editor selected something? */
+static bool interactive(struct span context)
+{
+	struct span result;
+
+	return context.len > 0 && json_member(context, "result", &result) == 0 && json_count(result) > 0;
+}
+
+/* Adds what one kind says to what the others said. */
+static int merge(struct prediction *p, const struct prediction *one, struct arena *scratch, struct err *e)
+{
+	struct region *all;
+	size_t         n = p->n_regions + one->n_regions;
+
+	if (p->n_proba == 0) {
+		p->proba = one->proba;
+		p->trained = one->trained;
+		p->n_proba = one->n_proba;
+	}
+	if (one->n_regions == 0)
+		return 0;
+	p->score = p->n_regions == 0 || one->score < p->score ? one->score : p->score;
+	if (p->n_regions == 0) {
+		p->regions = one->regions;
+		p->n_regions = n;
+		return 0;
+	}
+	all = arena_array(scratch, n, sizeof *all);
+	if (all == NULL)
+		return err_memory(e);
+	memcpy(all, p->regions, p->n_regions * sizeof *all);
+	memcpy(all + p->n_regions, one->regions, one->n_regions * sizeof *all);
+	p->regions = all;
+	p->n_regions = n;
+	return 0;
+}
+
+int serving_predict(const struct serving *s, const struct task *task, struct span context,
+                    struct arena *scratch, struct prediction *p, struct err *e)
+{
+	const bool        alone = interactive(context);
+	struct prediction one;
+
+	*p = (struct prediction){ .score = 0 };
+	for (size_t i = 0; i < s->n; i++) {
+		if (alone && s->part[i].kind->serves(s->config, context, &s->settings) == NULL)
+			continue;
+		one = (struct prediction){ .score = 0 };
+		if (s->part[i].kind->predict(s->part[i].model, task, context, scratch, &one, e) < 0 ||
+		    prediction_check(&one, s->config, e) < 0 || merge(p, &one, scratch, e) < 0)
+			return -1;
+		if (alone)
+			break;
+	}
+	return 0;
 }
 
 /* ---- the table ----------------------------------------------------------------- */
@@ -225,6 +319,7 @@ static void key_of(struct key *k, const struct env *env, const struct project *p
 	crypto_hash_sha256_init(&h);
 	hash_span(&h, label_config);
 	hash_span(&h, p == NULL || p->version.row == 0 ? SPAN("") : p->version.examples_hash);
+	hash_span(&h, p == NULL ? SPAN("") : p->extra_params);
 	hash_settings(&h, env);
 	crypto_hash_sha256_final(&h, k->hash);
 }
@@ -304,7 +399,7 @@ int serving_get(struct store *st, const struct env *env, const struct project *p
 	if (en == NULL) {
 		if (project != NULL)
 			p = *project;
-		rc = make(st, env, project == NULL ? NULL : &p, &a, label_config, &en, e);
+		rc = make(st, env, project == NULL ? NULL : &p, &a, label_config, serving_kinds(env, project, &a), &en, e);
 		if (rc == 0) {
 			key_of(&en->key, env, project == NULL ? NULL : &p, label_config);
 			en->users = 2;

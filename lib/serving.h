@@ -1,6 +1,6 @@
 /*
  * serving.h - what answers for a project now: its label config, parsed, and the
- * model of the version in force, loaded.
+ * models of the version in force, loaded.
  *
  * A process keeps the last few under (version, label config, settings); threads
  * share them by reference count and wait for each other only while the same one
@@ -15,16 +15,20 @@
 #include "store/store.h"
 #include "studio/label_config.h"
 
-#define VERSION_TEXT_MAX 80
+#define VERSION_TEXT_MAX 128
 
 struct serving {
 	const struct label_config *config;
-	const struct model_kind   *kind;    /* NULL: no kind serves this config; model too */
-	struct model              *model;
+	struct model_settings      settings;
+	struct {
+		const struct model_kind *kind;
+		struct model            *model;
+	}                          part[MODEL_KINDS_MAX];
+	size_t                     n;       /* 0: no kind serves this config */
 	char                       version[VERSION_TEXT_MAX];     /* model_version */
 };
 
-/* p: the project, NULL where it is unknown (then a cold model answers).  A version
+/* p: the project, NULL where it is unknown (then cold models answer).  A version
  * whose parts are damaged is marked so and the one before it taken.
  * Release with serving_release(). */
 int  serving_get(struct store *st, const struct env *env, const struct project *p, struct span label_config,
@@ -32,17 +36,33 @@ int  serving_get(struct store *st, const struct env *env, const struct project *
 void serving_release(struct serving *s);        /* NULL allowed */
 
 /*
- * The string that Label Studio compares: kind-number-hash (interface.md "HTTP").
+ * What a project's models say of a task, checked against the config.  Several
+ * kinds answer in one prediction, each for its control; its score is the lowest of
+ * theirs.  In interactive mode (context holds regions) the first kind that serves
+ * what is selected answers alone.  Without any kind: no region, score 0.
+ */
+int  serving_predict(const struct serving *s, const struct task *task, struct span context,
+                     struct arena *scratch, struct prediction *p, struct err *e);
+
+/* The kinds of model for a project, as "a+b" from its extra_params or MODEL; NULL:
+ * chosen by the label config.  From the arena, or borrowed from env. */
+const char *serving_kinds(const struct env *env, const struct project *p, struct arena *a);
+
+/* What models of a project are made with. */
+void serving_settings(const struct env *env, const struct project *p, struct model_settings *s);
+
+/*
+ * The string that Label Studio compares: kinds-number-hash (interface.md "HTTP").
  * The hash is the first six digits of SHA-256 over what decides a prediction: the
- * examples of the version, the label set (in any order), token pattern, C, format.
- * version_row: project.version, or NULL for a cold start.
+ * examples of the version, the label set (in any order), token pattern, C, formats.
+ * v: NULL for a cold start.  names: serving_kinds().
  */
 struct version_of {
-	struct span kind, examples_hash;
-	int64_t     number, format;
+	struct span examples_hash, formats;
+	int64_t     number;
 };
-int serving_version(const struct env *env, const struct label_config *config, const struct version_of *v,
-                    char out[VERSION_TEXT_MAX], struct err *e);
+int serving_version(const struct env *env, const struct label_config *config, const char *names,
+                    const struct version_of *v, char out[VERSION_TEXT_MAX], struct err *e);
 
 /* Frees all that is kept; for tests and the end of a program. */
 void serving_clear(void);

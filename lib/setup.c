@@ -10,7 +10,7 @@
 
 /* Everything is kept as it is: 0; 1 there is something to write; -1. */
 static int unchanged(struct request *req, struct store *st, int64_t id, int64_t created_s, struct span schema,
-                     struct project *p, struct err *e)
+                     struct span extra, struct project *p, struct err *e)
 {
 	enum job_state state;
 	int64_t        row;
@@ -20,7 +20,8 @@ static int unchanged(struct request *req, struct store *st, int64_t id, int64_t 
 		return rc;
 	if (store_project_get(st, row, req->arena, p, e) < 0)
 		return -1;
-	if ((created_s != STORE_NULL && p->created_s != created_s) || !project_has_config(p, schema))
+	if ((created_s != STORE_NULL && p->created_s != created_s) || !project_has_config(p, schema) ||
+	    !span_eq(p->extra_params, extra))
 		return 1;
 	if (!project_settings_changed(p, req->env))
 		return 0;
@@ -28,14 +29,15 @@ static int unchanged(struct request *req, struct store *st, int64_t id, int64_t 
 }
 
 static int keep(struct request *req, struct store *st, int64_t id, int64_t created_s, struct span schema,
-                struct project *p, struct err *e)
+                struct span extra, struct project *p, struct err *e)
 {
 	int64_t row;
 
 	if (store_begin(st, e) < 0)
 		return -1;
 	if (store_project_ensure(st, id, created_s, &row, e) < 0 ||
-	    store_project_get(st, row, req->arena, p, e) < 0 || project_configure(st, p, schema, NULL, e) < 0)
+	    store_project_extra(st, row, extra, e) < 0 || store_project_get(st, row, req->arena, p, e) < 0 ||
+	    project_configure(st, req->env, p, schema, NULL, e) < 0)
 		return -1;
 	if (project_settings_changed(p, req->env) &&
 	    store_job_queue(st, row, "settings", clock_s(), NULL, e) < 0)
@@ -46,7 +48,7 @@ static int keep(struct request *req, struct store *st, int64_t id, int64_t creat
 int setup_project(struct request *req, struct reply *reply, struct err *e)
 {
 	struct context *c = request_context(req);
-	struct span     body, schema;
+	struct span     body, schema, extra;
 	struct project  p;
 	struct serving *s;
 	struct store   *st;
@@ -59,11 +61,13 @@ int setup_project(struct request *req, struct reply *reply, struct err *e)
 		return rc < 0 ? -1 : err_set(e, ERR_SHAPE, "project is missing");
 	if ((rc = request_text(req, body, "schema", &schema, e)) != 0)
 		return rc < 0 ? -1 : err_set(e, ERR_SHAPE, "schema is missing");
+	if (json_member(body, "extra_params", &extra) != 0 || json_type(extra) == JSON_NULL)
+		extra = (struct span){ NULL, 0 };
 	if (schema.len > LABEL_CONFIG_BYTES_MAX)
 		return err_set(e, ERR_SHAPE, "schema has %zu bytes, the limit is %zu", schema.len, LABEL_CONFIG_BYTES_MAX);
 
-	if (context_store(c, &st, e) < 0 || (rc = unchanged(req, st, id, created_s, schema, &p, e)) < 0 ||
-	    (rc == 1 && keep(req, st, id, created_s, schema, &p, e) < 0) ||
+	if (context_store(c, &st, e) < 0 || (rc = unchanged(req, st, id, created_s, schema, extra, &p, e)) < 0 ||
+	    (rc == 1 && keep(req, st, id, created_s, schema, extra, &p, e) < 0) ||
 	    serving_get(st, req->env, &p, schema, &s, e) < 0) {
 		context_failed(c, e);
 		return -1;

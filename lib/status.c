@@ -15,9 +15,8 @@
 
 int status_health(struct request *req, struct reply *reply, struct err *e)
 {
-	(void)req;
 	buf_addf(&reply->body, "{\"status\":\"UP\",\"model_class\":\"%s\",\"version\":\"" PRELABEL_VERSION "\"}",
-	         model_kinds[0]->name);
+	         req->env->model != NULL ? req->env->model : req->env->model_command != NULL ? "exec" : model_kinds[0]->name);
 	return buf_check(&reply->body, "the answer", e);
 }
 
@@ -150,12 +149,12 @@ static int config_of(const struct project *p, struct label_config **config, stru
 	return label_config_parse(config, p->label_config.p == NULL ? SPAN("<View/>") : p->label_config, e);
 }
 
-static int version_text(const struct env *env, const struct label_config *config, const struct version *v,
-                        char out[VERSION_TEXT_MAX], struct err *e)
+static int version_text(const struct env *env, const struct project *p, const struct label_config *config,
+                        const struct version *v, struct arena *a, char out[VERSION_TEXT_MAX], struct err *e)
 {
-	const struct version_of of = { v->kind, v->examples_hash, v->number, v->format };
+	const struct version_of of = { v->examples_hash, v->formats, v->number };
 
-	return serving_version(env, config, v->row == 0 ? NULL : &of, out, e);
+	return serving_version(env, config, serving_kinds(env, p, a), v->row == 0 ? NULL : &of, out, e);
 }
 
 json_object *status_version_list(struct store *st, const struct env *env, int64_t row, struct err *e)
@@ -177,7 +176,7 @@ json_object *status_version_list(struct store *st, const struct env *env, int64_
 	for (size_t i = 0; rc == 0 && i <= n; i++) {
 		const struct version *v = i < n ? &list[i] : &cold;
 
-		one = version_text(env, config, v, text, e) < 0 ? NULL
+		one = version_text(env, &p, config, v, &a, text, e) < 0 ? NULL
 		      : version_document(v, text, v->row == p.version.row, e);
 		if (one == NULL)
 			rc = -1;
@@ -251,7 +250,7 @@ json_object *status_project(struct store *st, const struct env *env, int64_t row
 	for (size_t i = 0; i < n; i++)
 		if (list[i].row == p.version.row)
 			v = &list[i];
-	if (version_text(env, config, v == NULL ? &cold : v, text, e) < 0)
+	if (version_text(env, &p, config, v == NULL ? &cold : v, &a, text, e) < 0)
 		goto out;
 	/* What was trained once had enough of them. */
 	if (v == NULL && config->choices != NULL && examples_labels(st, row, config, LABELS_MIN, &n_labels, e) < 0)

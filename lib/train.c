@@ -6,6 +6,7 @@
 #include "crossval.h"
 #include "examples.h"
 #include "learn/metrics.h"
+#include "parts.h"
 #include "reconcile.h"
 #include "serving.h"
 
@@ -138,17 +139,51 @@ static int fetch(struct run *r, struct err *e)
 
 /* What one training works on. */
 struct material {
-	struct arena         arena;
-	struct project       project;       /* as it was when the examples were read */
-	struct label_config *config;
-	struct example_set   set;
+	struct arena             arena;
+	struct project           project;      /* as it was when the examples were read */
+	struct label_config     *config;
+	struct model_settings    settings;
+	const struct model_kind *kind[MODEL_KINDS_MAX];
+	struct model            *model[MODEL_KINDS_MAX];    /* NULL: not fitted */
+	size_t                   n_kinds;
+	struct example_set       set;
+	struct example          *labelled;     /* [set.n_labelled] */
 };
 
 static void material_clear(struct material *m)
 {
+	for (size_t i = 0; i < m->n_kinds; i++)
+		if (m->model[i] != NULL)
+			m->kind[i]->free(m->model[i]);
+	free(m->labelled);
 	examples_clear(&m->set);
 	label_config_free(m->config);
 	arena_clear(&m->arena);
+}
+
+static int read_examples(struct run *r, struct material *m, struct err *e)
+{
+	bool any = false;
+
+	if (m->project.label_config.p == NULL)
+		return err_set(e, ERR_TOO_FEW, "no labeling config is known yet");
+	if (label_config_parse(&m->config, m->project.label_config, e) < 0)
+		return -1;
+	serving_settings(r->env, &m->project, &m->settings);
+	m->settings.threads = (int)r->env->train_threads;
+	m->settings.progress = still_ours;
+	m->settings.arg = r;
+	m->settings.reason = r->lease.reason;
+	m->n_kinds = model_kinds_for(m->config, serving_kinds(r->env, &m->project, &m->arena), &m->settings, m->kind);
+	if (m->n_kinds == 0)
+		return err_set(e, ERR_TOO_FEW, "%s", m->config->reason != NULL ? m->config->reason
+		                                     : "no kind of model serves this labeling config");
+	for (size_t i = 0; i < m->n_kinds; i++)
+		any |= m->kind[i]->any_example;
+	if (examples_read(&m->set, r->st, r->lease.project, m->config, any, e) < 0)
+		return -1;
+	m->labelled = examples_labelled(&m->set, e);
+	return m->labelled == NULL ? -1 : 0;
 }
 
 /* Counter and examples in one view: what comes later counts for the next one. */
@@ -158,65 +193,120 @@ static int gather(struct run *r, struct material *m, struct err *e)
 
 	if (store_begin_read(r->st, e) < 0)
 		return -1;
-	if (store_project_get(r->st, r->lease.project, &m->arena, &m->project, e) == 0) {
-		if (m->project.label_config.p == NULL)
-			err_set(e, ERR_TOO_FEW, "no labeling config is known yet");
-		else if (label_config_parse(&m->config, m->project.label_config, e) == 0) {
-			if (m->config->choices == NULL)
-				err_set(e, ERR_TOO_FEW, "%s", m->config->reason);
-			else
-				rc = examples_read(&m->set, r->st, r->lease.project, m->config, e);
-		}
-	}
+	if (store_project_get(r->st, r->lease.project, &m->arena, &m->project, e) == 0)
+		rc = read_examples(r, m, e);
 	store_rollback(r->st);
 	return rc;
 }
 
-static void settings_of(struct run *r, struct fit_settings *s)
+static struct examples examples_for(const struct material *m, size_t kind)
 {
-	*s = (struct fit_settings){ .token_pattern = (enum token_pattern)r->env->token_pattern,
-		.logreg_c = r->env->logreg_c, .threads = (int)r->env->train_threads,
-		.progress = still_ours, .arg = r };
+	return m->kind[kind]->any_example ? (struct examples){ m->set.v, m->set.n }
+	                                  : (struct examples){ m->labelled, m->set.n_labelled };
 }
 
-static int name_version(struct run *r, const struct material *m, const struct version *v,
+/* Fits every kind; what one of them lacks does not stop the others, and the first
+ * reason is told when none could be fitted. */
+static int fit(struct run *r, struct material *m, struct err *e)
+{
+	struct err first = { 0 };
+	size_t     n = 0;
+
+	r->step = "training";
+	for (size_t i = 0; i < m->n_kinds; i++) {
+		struct parts previous;
+		struct err   why = { 0 };
+		int          rc;
+
+		m->settings.previous_format = parts_open(&previous, r->st, &m->project, m->kind[i]->name);
+		m->settings.previous = m->settings.previous_format > 0 ? &previous.source : NULL;
+		rc = m->kind[i]->fit(&m->model[i], m->config, examples_for(m, i), &m->settings, &why);
+		parts_close(&previous);
+		m->settings.previous = NULL;
+		n += rc == 0;
+		if (rc < 0 && why.code != ERR_TOO_FEW)
+			return err_set(e, why.code, "%s", why.msg);
+		if (rc < 0)
+			err_set(&first, why.code, "%s", why.msg);
+	}
+	return n > 0 ? 0 : err_set(e, first.code, "%s", first.msg);
+}
+
+/* The parts of all fitted kinds under KIND/PART, and the lists "a+b", "1+1". */
+struct saved {
+	struct model_parts  parts[MODEL_KINDS_MAX];
+	struct version_part part[MODEL_KINDS_MAX * MODEL_PARTS_MAX];
+	char                name[MODEL_KINDS_MAX * MODEL_PARTS_MAX][80];
+	size_t              n;
+	char                kinds[128], formats[64];
+};
+
+static int save(const struct material *m, struct saved *s, struct err *e)
+{
+	size_t at = 0, f = 0;
+
+	for (size_t i = 0; i < m->n_kinds; i++) {
+		const struct model_parts *p = &s->parts[i];
+
+		if (m->model[i] == NULL)
+			continue;
+		if (m->kind[i]->save(m->model[i], &s->parts[i], e) < 0)
+			return -1;
+		for (size_t k = 0; k < p->n; k++, s->n++) {
+			snprintf(s->name[s->n], sizeof s->name[0], "%s/%s", m->kind[i]->name, p->v[k].name);
+			s->part[s->n] = (struct version_part){ s->name[s->n], buf_span(&p->v[k].bytes) };
+		}
+		at += (size_t)snprintf(s->kinds + at, sizeof s->kinds - at, "%s%s", at == 0 ? "" : "+", m->kind[i]->name);
+		f += (size_t)snprintf(s->formats + f, sizeof s->formats - f, "%s%u", f == 0 ? "" : "+", m->kind[i]->format);
+		if (at >= sizeof s->kinds || f >= sizeof s->formats)
+			return err_set(e, ERR_USAGE, "the names of the models are too long");
+	}
+	return 0;
+}
+
+static int name_version(struct run *r, struct material *m, const struct version *v,
                         char name[VERSION_TEXT_MAX], struct err *e)
 {
-	const struct version_of of = { v->kind, v->examples_hash, v->number, v->format };
+	const struct version_of of = { v->examples_hash, v->formats, v->number };
 
-	return serving_version(r->env, m->config, &of, name, e) < 0 ? -1 : store_version_name(r->st, v->row, name, e);
+	return serving_version(r->env, m->config, serving_kinds(r->env, &m->project, &m->arena), &of, name, e) < 0
+	       ? -1 : store_version_name(r->st, v->row, name, e);
 }
 
-static int publish(struct run *r, const struct material *m, const struct model_kind *kind, struct model *model,
-                   struct version *v, char name[VERSION_TEXT_MAX], struct err *e)
+static int publish(struct run *r, struct material *m, struct version *v, char name[VERSION_TEXT_MAX], struct err *e)
 {
-	struct version_part part[MODEL_PARTS_MAX];
-	struct model_parts  saved = { .n = 0 };
-	int                 rc = -1;
+	struct saved *s = calloc(1, sizeof *s);
+	int           rc = -1;
 
-	*v = (struct version){ .kind = span_of(kind->name), .format = (int64_t)kind->format,
-		.labels = m->project.labels, .examples_hash = span_of(m->set.hash),
-		.n_examples = (int64_t)m->set.n, .n_cancelled = m->set.n_cancelled, .n_empty = m->set.n_empty,
+	if (s == NULL)
+		return err_memory(e);
+	r->step = "publishing";
+	if (save(m, s, e) < 0)
+		goto out;
+	*v = (struct version){ .kind = span_of(s->kinds), .formats = span_of(s->formats),
+		.labels = m->project.labels.p == NULL ? SPAN("[]") : m->project.labels,
+		.examples_hash = span_of(m->set.hash), .n_examples = (int64_t)m->set.n,
+		.n_cancelled = m->set.n_cancelled, .n_empty = m->set.n_empty,
 		.n_unknown = m->set.n_unknown, .n_overruled = m->set.n_overruled,
 		.token_pattern = span_of(env_token_pattern_name(r->env->token_pattern)),
 		.logreg_c = r->env->logreg_c, .created_s = clock_s(),
 		.train_seconds = clock_monotonic() - r->began };
-	if (kind->save(model, &saved, e) < 0)
-		goto out;
-	for (size_t i = 0; i < saved.n; i++)
-		part[i] = (struct version_part){ saved.v[i].name, buf_span(&saved.v[i].bytes) };
 	if (store_begin(r->st, e) < 0)
 		goto out;
-	if (store_version_publish(r->st, &r->lease, v, part, saved.n, m->project.updates, r->env->train_every,
+	if (store_version_publish(r->st, &r->lease, v, s->part, s->n, m->project.updates, r->env->train_every,
 	                          r->env->keep_versions, e) == 0 &&
 	    name_version(r, m, v, name, e) == 0)
 		rc = store_commit(r->st, e);
 	if (rc < 0)
 		store_rollback(r->st);
 out:
-	model_parts_clear(&saved);
+	for (size_t i = 0; i < MODEL_KINDS_MAX; i++)
+		model_parts_clear(&s->parts[i]);
+	free(s);
 	return rc;
 }
+
+/* ---- how good it is ----------------------------------------------------------------- */
 
 struct held_out {
 	const struct control_tag *control;
@@ -227,27 +317,28 @@ static int count_held_out(void *arg, const struct example *ex, const struct pred
 {
 	struct held_out *h = arg;
 	size_t           gold = (size_t)control_label(h->control, ex->label);
+	int              predicted = p->n_regions == 0 || p->regions[0].n_names == 0 ? -1
+	                             : control_label(h->control, span_of(p->regions[0].names[0]));
 
 	(void)e;
-	metrics_add_row(&h->metrics, gold, (size_t)control_label(h->control, span_of(p->regions[0].choices[0])),
-	                p->trained[gold], p->proba[gold]);
+	if (predicted >= 0 && p->n_proba > gold)
+		metrics_add_row(&h->metrics, gold, (size_t)predicted, p->trained[gold], p->proba[gold]);
 	return 0;
 }
 
 /* Accuracy, F1 and log loss on examples that the model did not see: all of them
  * in turn while that is a matter of milliseconds, every fifth where fits are long.
  * After publishing, so that nobody waits for it; a next job ends it. */
-static int held_out(struct run *r, const struct material *m, int64_t version, struct err *e)
+static int held_out(struct run *r, const struct material *m, size_t kind, int64_t version, struct err *e)
 {
-	struct held_out     h = { .control = m->config->choices };
-	struct fit_settings settings;
-	int                 rc = -1;
+	struct held_out h = { .control = m->config->choices };
+	size_t          folds = m->set.n_labelled < ALL_FOLDS ? CROSSVAL_FOLDS : 1;
+	int             rc = -1;
 
-	settings_of(r, &settings);
 	r->step = "evaluating";
-	if (metrics_init(&h.metrics, h.control->n_labels, e) == 0 &&
-	    crossval(m->config, &m->set, m->set.n < ALL_FOLDS ? CROSSVAL_FOLDS : 1, &settings, count_held_out, &h, e) == 0)
-		rc = 0;
+	if (metrics_init(&h.metrics, h.control->n_labels, e) == 0)
+		rc = crossval(m->config, m->kind[kind], (struct examples){ m->labelled, m->set.n_labelled }, folds,
+		              &m->settings, count_held_out, &h, e);
 	if (rc == 0 && h.metrics.n > 0) {
 		rc = store_begin(r->st, e);
 		if (rc == 0 && (store_version_metrics(r->st, version, (int64_t)h.metrics.n, metrics_accuracy(&h.metrics),
@@ -261,6 +352,23 @@ static int held_out(struct run *r, const struct material *m, int64_t version, st
 	return rc;
 }
 
+/* The kind whose choices can be counted right or wrong: one that chooses among the
+ * labels and starts from the examples alone. */
+static void evaluate(struct run *r, const struct material *m, int64_t version)
+{
+	struct err why = { 0 };
+
+	for (size_t i = 0; i < m->n_kinds; i++)
+		if (m->model[i] != NULL && m->config->choices != NULL && !m->kind[i]->any_example &&
+		    m->kind[i]->serves(m->config, (struct span){ NULL, 0 }, &m->settings) == m->config->choices) {
+			if (held_out(r, m, i, version, &why) < 0 && why.code != ERR_STOPPED)
+				log_line(LOG_INFO, "job %lld: no held-out figures: %s", (long long)r->lease.job, why.msg);
+			return;
+		}
+}
+
+/* ---- one training -------------------------------------------------------------------- */
+
 /* Did the export, asked for because of events without payload, bring what is due? */
 static bool nothing_due(const struct run *r, const struct material *m)
 {
@@ -270,13 +378,9 @@ static bool nothing_due(const struct run *r, const struct material *m)
 
 static int train(struct run *r, struct train_result *result, struct err *e)
 {
-	const struct model_kind *kind = NULL;
-	struct fit_settings      settings;
-	struct material          m = { .config = NULL };
-	struct model            *model = NULL;
-	struct version           v;
-	struct err               why = { 0 };
-	int                      rc = -1;
+	struct material m = { .config = NULL };
+	struct version  v;
+	int             rc = -1;
 
 	arena_init(&m.arena, (size_t)256 << 20);
 	if (fetch(r, e) < 0 || gather(r, &m, e) < 0)
@@ -285,17 +389,7 @@ static int train(struct run *r, struct train_result *result, struct err *e)
 		err_set(e, ERR_TOO_FEW, "Label Studio has nothing new to train on yet");
 		goto out;
 	}
-	kind = model_kind_for(m.config);
-	if (kind == NULL) {
-		err_set(e, ERR_TOO_FEW, "no kind of model serves this labeling config");
-		goto out;
-	}
-	settings_of(r, &settings);
-	r->step = "training";
-	if (kind->fit(&model, m.config, (struct examples){ m.set.v, m.set.n }, &settings, e) < 0)
-		goto out;
-	r->step = "publishing";
-	if (publish(r, &m, kind, model, &v, result->version, e) < 0)
+	if (fit(r, &m, e) < 0 || publish(r, &m, &v, result->version, e) < 0)
 		goto out;
 	rc = 0;
 	result->state = JOB_DONE;
@@ -304,13 +398,10 @@ static int train(struct run *r, struct train_result *result, struct err *e)
 	log_line(LOG_INFO, "job %lld: %s published, %lld examples, %.3f s", (long long)r->lease.job,
 	         result->version, (long long)v.n_examples, v.train_seconds);
 	r->published = true;
-	if (held_out(r, &m, v.row, &why) < 0 && why.code != ERR_STOPPED)
-		log_line(LOG_INFO, "job %lld: no held-out figures: %s", (long long)r->lease.job, why.msg);
+	evaluate(r, &m, v.row);
 out:
 	if (rc < 0 && r->lost.code != ERR_OK)
 		*e = r->lost;
-	if (model != NULL)
-		kind->free(model);
 	material_clear(&m);
 	return rc;
 }

@@ -11,6 +11,7 @@ CREATE TABLE project (
 	control         TEXT,             -- name of the first Choices over a Text; NULL: none
 	text_key        TEXT,             -- key of its text in task.data
 	labels          TEXT,             -- its labels, a JSON array in document order
+	extra_params    TEXT,             -- what was entered for the backend in Label Studio, JSON; NULL: nothing
 	reason          TEXT,             -- why nothing can be predicted or trained; NULL: nothing known
 	updates         INTEGER NOT NULL DEFAULT 0, -- annotation rows changed so far; only grows
 	updates_trained INTEGER NOT NULL DEFAULT 0, -- its value when the examples of the last training were read
@@ -84,8 +85,8 @@ CREATE TABLE model_version (
 	project         INTEGER NOT NULL REFERENCES project (row) ON DELETE CASCADE,
 	number          INTEGER NOT NULL, -- 1, 2, … within the project
 	name            TEXT NOT NULL,    -- model_version as published; a later label set or setting changes what is served
-	kind            TEXT NOT NULL,    -- of model: 'tfidf_logreg'
-	format          INTEGER NOT NULL, -- of its parts
+	kind            TEXT NOT NULL,    -- of model: 'tfidf_logreg', or several: 'substring+tfidf_logreg'
+	formats         TEXT NOT NULL,    -- of the parts of each kind: '1', '1+1'
 	labels          TEXT NOT NULL,    -- label set it was trained for, a JSON array
 	examples_hash   TEXT NOT NULL,    -- SHA-256 of its examples' texts and labels in order of their ids
 	n_examples      INTEGER NOT NULL,
@@ -107,8 +108,8 @@ CREATE TABLE model_version (
 
 CREATE TABLE model_part (
 	version         INTEGER NOT NULL REFERENCES model_version (row) ON DELETE CASCADE,
-	name            TEXT NOT NULL,
-	bytes           BLOB NOT NULL,    -- layout: the source file of the version's kind
+	name            TEXT NOT NULL,    -- KIND/PART
+	bytes           BLOB NOT NULL,    -- layout: the source file of the kind
 	sha256          BLOB NOT NULL,    -- of bytes, 32 bytes
 	PRIMARY KEY (version, name)
 ) STRICT;

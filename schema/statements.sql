@@ -17,8 +17,8 @@ SELECT row FROM project ORDER BY id, row;
 -- The version in force: the current one, or where that is damaged the newest before it that is whole.
 SELECT p.id, p.created_s, p.title, p.label_config, p.config_hash, p.labels, p.reason,
        p.updates, p.updates_trained, p.unread, p.webhook_s, p.fetched_s, p.fetch_error,
-       v.row, v.number, v.kind, v.format, v.examples_hash, v.token_pattern, v.logreg_c, v.labels, v.n_examples, v.created_s,
-       p.fetch_ms
+       v.row, v.number, v.kind, v.formats, v.examples_hash, v.token_pattern, v.logreg_c, v.labels, v.n_examples, v.created_s,
+       p.fetch_ms, p.extra_params
   FROM project p
   LEFT JOIN model_version v ON v.row = (
        SELECT w.row FROM model_version w
@@ -37,6 +37,9 @@ UPDATE project SET created_s = ?2 WHERE row = ?1;
 -- project_config: ?1 row, ?2 label_config, ?3 config_hash, ?4 control, ?5 text_key, ?6 labels, ?7 reason.
 UPDATE project SET label_config = ?2, config_hash = ?3, control = ?4, text_key = ?5, labels = ?6, reason = ?7
  WHERE row = ?1;
+
+-- project_extra: ?1 row, ?2 extra_params or NULL.
+UPDATE project SET extra_params = ?2 WHERE row = ?1;
 
 -- project_title: ?1 row, ?2 title.
 UPDATE project SET title = ?2 WHERE row = ?1 AND title IS NOT ?2;
@@ -181,9 +184,9 @@ SELECT state, count(*) FROM train_job GROUP BY state;
 -- version_number: ?1 project.
 UPDATE project SET last_number = last_number + 1 WHERE row = ?1 RETURNING last_number;
 
--- version_add: ?1 project, ?2 number, ?3 kind, ?4 format, ?5 labels, ?6 examples_hash, ?7 n_examples, ?8 n_cancelled, ?9 n_empty, ?10 n_unknown, ?11 n_overruled, ?12 token_pattern, ?13 logreg_c, ?14 created_s, ?15 train_seconds.
+-- version_add: ?1 project, ?2 number, ?3 kind, ?4 formats, ?5 labels, ?6 examples_hash, ?7 n_examples, ?8 n_cancelled, ?9 n_empty, ?10 n_unknown, ?11 n_overruled, ?12 token_pattern, ?13 logreg_c, ?14 created_s, ?15 train_seconds.
 -- Its name follows: it holds the number.
-INSERT INTO model_version (project, number, name, kind, format, labels, examples_hash, n_examples, n_cancelled, n_empty,
+INSERT INTO model_version (project, number, name, kind, formats, labels, examples_hash, n_examples, n_cancelled, n_empty,
                            n_unknown, n_overruled, token_pattern, logreg_c, created_s, train_seconds)
 VALUES (?1, ?2, '', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15);
 
@@ -200,7 +203,7 @@ UPDATE model_version SET n_held_out = ?2, accuracy = ?3, macro_f1 = ?4, log_loss
 UPDATE model_version SET damaged = 1 WHERE row = ?1;
 
 -- version_list: ?1 project.
-SELECT v.row, v.number, v.kind, v.format, v.labels, v.examples_hash, v.n_examples, v.n_cancelled, v.n_empty, v.n_unknown,
+SELECT v.row, v.number, v.kind, v.formats, v.labels, v.examples_hash, v.n_examples, v.n_cancelled, v.n_empty, v.n_unknown,
        v.n_overruled, v.token_pattern, v.logreg_c, v.created_s, v.train_seconds, v.n_held_out, v.accuracy, v.macro_f1,
        v.log_loss, v.damaged, EXISTS (SELECT 1 FROM model_part m WHERE m.version = v.row)
   FROM model_version v WHERE v.project = ?1 ORDER BY v.number DESC;

@@ -530,7 +530,8 @@ static void set_up(struct set_up *s, json_object *texts, json_object *labels)
 	s->labels = need(calloc(n + 1, sizeof *s->labels));
 	s->examples = need(calloc(n + 1, sizeof *s->examples));
 	for (size_t i = 0; i < n; i++) {
-		s->examples[i] = (struct example){ (int64_t)i, (int64_t)i, text(at(texts, i)), text(at(labels, i)) };
+		s->examples[i] = (struct example){ .annotation = (int64_t)i, .task = (int64_t)i,
+		                                  .text = text(at(texts, i)), .label = text(at(labels, i)) };
 		s->labels[i].name = json_object_get_string(at(labels, i));
 	}
 	qsort(s->labels, n, sizeof *s->labels, by_text);
@@ -631,7 +632,7 @@ static void check_models(json_object *doc)
 	for (size_t i = 0; i < length(cases); i++) {
 		json_object        *c = at(cases, i);
 		const char         *want = json_object_get_string(get(c, "error"));
-		struct fit_settings settings = { pattern_of(c), real_of(c, "C"), 1 + (int)(i % 2), NULL, NULL };
+		struct model_settings settings = { .token_pattern = pattern_of(c), .logreg_c = real_of(c, "C"), .threads = 1 + (int)(i % 2) };
 		struct set_up       s;
 		struct model       *m = NULL;
 		struct err          e = { 0 };
@@ -699,7 +700,7 @@ static void rows_clear(struct rows *r)
 static void check_heldout_row(json_object *row, const char *data)
 {
 	json_object        *optimum = get(row, "optimum");
-	struct fit_settings settings = { pattern_of(row), real_of(row, "C"), 2, NULL, NULL };
+	struct model_settings settings = { .token_pattern = pattern_of(row), .logreg_c = real_of(row, "C"), .threads = 2 };
 	char                path[8192], name[128];
 	struct rows         train, test;
 	struct set_up       s, all;

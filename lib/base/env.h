@@ -36,6 +36,8 @@ struct env {
 	int64_t     log_level;             /* enum log_level */
 	int64_t     workers, threads, train_threads;
 	int64_t     token_pattern;         /* enum token_pattern */
+	const char *model;                 /* kinds, "a+b"; NULL: chosen by the label config */
+	const char *model_command;         /* for the kind "exec" */
 	int64_t     max_body_mb;
 	int64_t     keep_versions;
 };

@@ -51,4 +51,13 @@ int err_memory(struct err *e);
 
 void err_clear(struct err *e);
 
+/* What they return, for compilers and analyzers that don't look into err.c. */
+static inline int err_failed(int rc)
+{
+	(void)rc;
+	return -1;
+}
+#define err_set(...)  err_failed((err_set)(__VA_ARGS__))
+#define err_memory(e) err_failed((err_memory)(e))
+
 #endif

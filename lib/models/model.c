@@ -22,20 +22,68 @@ void model_parts_clear(struct model_parts *p)
 	p->n = 0;
 }
 
-const struct model_kind *model_kind_named(const char *name)
+const struct model_kind *model_kind_named(struct span name)
 {
 	for (const struct model_kind *const *k = model_kinds; *k != NULL; k++)
-		if (strcmp((*k)->name, name) == 0)
+		if (span_is(name, (*k)->name))
 			return *k;
 	return NULL;
 }
 
-const struct model_kind *model_kind_for(const struct label_config *config)
+/* The next name of a list "a+b"; false at its end. */
+static bool next_name(const char **list, struct span *name)
 {
+	if (*list == NULL || **list == '\0')
+		return false;
+	*name = (struct span){ *list, strcspn(*list, "+") };
+	*list += name->len;
+	if (**list == '+')
+		(*list)++;
+	return true;
+}
+
+size_t model_kinds_for(const struct label_config *config, const char *names, const struct model_settings *settings,
+                       const struct model_kind *kinds[MODEL_KINDS_MAX])
+{
+	const struct control_tag *taken[MODEL_KINDS_MAX], *control;
+	struct span               name, none = { NULL, 0 };
+	size_t                    n = 0, i;
+
+	if (names != NULL && names[0] != '\0') {
+		while (n < MODEL_KINDS_MAX && next_name(&names, &name)) {
+			kinds[n] = model_kind_named(name);
+			if (kinds[n] != NULL && kinds[n]->serves(config, none, settings) != NULL)
+				n++;
+		}
+		return n;
+	}
+	for (const struct model_kind *const *k = model_kinds; *k != NULL && n < MODEL_KINDS_MAX; k++) {
+		control = (*k)->serves(config, none, settings);
+		if (control == NULL)
+			continue;
+		for (i = 0; i < n && taken[i] != control; i++)
+			;
+		if (i < n)
+			continue;
+		taken[n] = control;
+		kinds[n++] = *k;
+	}
+	return n;
+}
+
+int model_kinds_check(const char *names, struct err *e)
+{
+	struct span name;
+
 	for (const struct model_kind *const *k = model_kinds; *k != NULL; k++)
-		if ((*k)->accepts(config))
-			return *k;
-	return NULL;
+		if ((*k)->abi != MODEL_ABI)
+			return err_set(e, ERR_USAGE, "the kind of model %s was compiled for interface %u, this is %d",
+			               (*k)->name, (*k)->abi, MODEL_ABI);
+	while (next_name(&names, &name))
+		if (model_kind_named(name) == NULL)
+			return err_set(e, ERR_USAGE, "MODEL=%.*s: there is no such kind of model",
+			               (int)(name.len < 60 ? name.len : 60), name.p);
+	return 0;
 }
 
 int task_text(const struct task *task, const struct object_tag *tag, struct arena *scratch,

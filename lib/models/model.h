@@ -1,13 +1,25 @@
 /*
- * model.h - what a model kind is.
+ * model.h - what a model kind is, and how to write one.
  *
  * A kind is one file in this folder that defines one `const struct model_kind`
  * named after the file: tfidf_logreg.c defines model_tfidf_logreg.  The build
  * writes the table of kinds from the folder; nothing else has to be touched.
+ * A kind of your own outside of this tree: `prelabel init`.
  *
- * A model is bound to a label config when it is made, so that what it predicts
+ * THE LIFE OF A MODEL.  serves() says which control of a label config the kind
+ * answers for.  cold() makes a first model, before anything was labelled.  The
+ * trainer calls fit() with the examples of the project and save() to keep what
+ * came of it, in named parts; other processes load() it from them and ask it to
+ * predict(), task by task.  free() ends it.
+ *
+ * A model is bound to a label config when it is made, by any of the three, and
  * names only labels of that config: the config outlives it.  It is immutable
- * afterwards; any number of threads predict with it at once.
+ * afterwards, so that any number of threads predict with it at once.  What it
+ * answers is checked against the config before it leaves (prediction_check).
+ *
+ * MEMORY.  What predict() returns lives in the scratch arena, which is emptied
+ * after each task, or in the model.  ERRORS.  0, or -1 with *e set.  An error of
+ * predict() fails the request (503), never the process.
  */
 #ifndef MODELS_MODEL_H
 #define MODELS_MODEL_H
@@ -23,9 +35,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct model;       /* each kind has its own */
+#define MODEL_ABI 1     /* of this header: a kind compiled for another is refused */
 
-/* One task of a request: its JSON object, checked, parsed on demand. */
+struct model;           /* each kind has its own */
+
+/* One task of a request: its JSON object, checked; json.h reads it in place. */
 struct task {
 	struct span json;      /* the whole object */
 	struct span data;      /* its member `data`, an object */
@@ -36,11 +50,14 @@ struct task {
 int task_text(const struct task *task, const struct object_tag *tag, struct arena *scratch,
               struct span *text, struct err *e);
 
-/* One labelled task, as training sees it. */
+/* One annotation that is to be learned from: not skipped, not overruled by a ground
+ * truth of its task. */
 struct example {
 	int64_t     annotation, task;    /* Label Studio's ids */
-	struct span text;                /* UTF-8 */
-	struct span label;               /* one of the config's */
+	struct span text;                /* of config->text, UTF-8; empty without one */
+	struct span label;               /* of config->choices, one of its labels; p NULL: none */
+	struct span data;                /* the task's data, a JSON object */
+	struct span result;              /* the annotation's regions, a JSON array */
 };
 
 /* In ascending order of annotation: what is trained is a function of this alone. */
@@ -49,18 +66,12 @@ struct examples {
 	size_t                n;
 };
 
-struct fit_settings {
-	enum token_pattern token_pattern;
-	double             logreg_c;
-	int                threads;          /* must not change the result */
-	/* Called now and then with the share done, 0 to 1; false: stop, and fit()
-	 * returns -1 with ERR_STOPPED.  May be NULL. */
-	bool             (*progress)(void *arg, double done);
-	void              *arg;
+/* Where parts come from: read() gives one whose checksum was right, valid until
+ * the call that was given the source returns; 1 when there is none of that name. */
+struct part_source {
+	int  (*read)(void *arg, const char *name, struct span *bytes, struct err *e);
+	void  *arg;
 };
-
-/* What a kind answers for one task is a struct prediction (studio/prediction.h);
- * all of it lives in the scratch arena or in the model. */
 
 /* Named parts of a saved model.  Each is stored, read and checked by itself. */
 #define MODEL_PARTS_MAX 16
@@ -72,30 +83,44 @@ struct model_parts {
 struct buf *model_parts_add(struct model_parts *p, const char *name);   /* NULL: too many */
 void        model_parts_clear(struct model_parts *p);
 
-/* Where load() gets them: read() gives a part whose checksum was right, valid
- * until load() returns; -1 when there is none. */
-struct part_source {
-	int  (*read)(void *arg, const char *name, struct span *bytes, struct err *e);
-	void  *arg;
+/* What a model is made with.  Borrowed for the call; the strings live as long as
+ * the process. */
+struct model_settings {
+	enum token_pattern token_pattern;
+	double             logreg_c;
+	int                threads;          /* must not change the result */
+	/* Called now and then with the share done, 0 to 1; false: stop, and fit()
+	 * returns -1 with ERR_STOPPED.  May be NULL. */
+	bool             (*progress)(void *arg, double done);
+	void              *arg;
+	const char        *command;          /* MODEL_COMMAND, for kinds that run one; NULL: none */
+	const char        *folder;           /* where a model may keep files: MODEL_DIR */
+	struct span        extra_params;     /* what was entered for the backend in Label Studio, JSON; or empty */
+	const char        *reason;           /* fit(): why, "updates", "start", …; else NULL */
+	const struct part_source *previous;  /* fit(): the parts of the version in force, of this kind */
+	unsigned           previous_format;  /* and format, for a warm start; NULL, 0: none */
 };
 
 struct model_kind {
+	unsigned    abi;        /* MODEL_ABI */
 	const char *name;       /* stored with each version and part of its string; never renamed */
 	unsigned    format;     /* of what save() writes; load() is never given a newer one */
+	bool        any_example;/* fit() also gets examples without a label of config->choices */
 
-	/* Can it serve this config? */
-	bool (*accepts)(const struct label_config *config);
+	/* The control it answers for, NULL: none of this config's.  context: the editor's
+	 * object in interactive mode, as JSON, or an empty span. */
+	const struct control_tag *(*serves)(const struct label_config *config, struct span context,
+	                                    const struct model_settings *settings);
 
-	/* A first model from the label names alone.  Never fails for want of data. */
+	/* A first model from the label config alone.  Never fails for want of data. */
 	int  (*cold)(struct model **m, const struct label_config *config,
-	             const struct fit_settings *settings, struct err *e);
+	             const struct model_settings *settings, struct err *e);
 
-	/* From examples, starting at zero.  ERR_TOO_FEW with the reason ("needs 2
-	 * labels, has 1") when they do not make a model. */
+	/* From examples.  ERR_TOO_FEW with the reason ("needs 2 labels, has 1") when they
+	 * do not make a model. */
 	int  (*fit)(struct model **m, const struct label_config *config, struct examples examples,
-	            const struct fit_settings *settings, struct err *e);
+	            const struct model_settings *settings, struct err *e);
 
-	/* context: the editor's object in interactive mode, as JSON, or an empty span. */
 	int  (*predict)(const struct model *m, const struct task *task, struct span context,
 	                struct arena *scratch, struct prediction *p, struct err *e);
 
@@ -104,8 +129,8 @@ struct model_kind {
 	/* Labels that the config lacks are dropped and the rest renormalised; with none
 	 * left: 1, and *m untouched.  ERR_DAMAGED for bytes that can't be right: every
 	 * count is checked before it is used. */
-	int  (*load)(struct model **m, const struct label_config *config, unsigned format,
-	             const struct part_source *parts, struct err *e);
+	int  (*load)(struct model **m, const struct label_config *config, const struct model_settings *settings,
+	             unsigned format, const struct part_source *parts, struct err *e);
 
 	void   (*free)(struct model *m);            /* NULL allowed */
 	size_t (*bytes)(const struct model *m);     /* about what it occupies */
@@ -114,7 +139,20 @@ struct model_kind {
 /* The table written by the build, ended by NULL. */
 extern const struct model_kind *const model_kinds[];
 
-const struct model_kind *model_kind_named(const char *name);                     /* or NULL */
-const struct model_kind *model_kind_for(const struct label_config *config);      /* or NULL */
+const struct model_kind *model_kind_named(struct span name);     /* or NULL */
+
+/*
+ * The kinds that serve a config, at most MODEL_KINDS_MAX, in the order of their
+ * names' list or else of the table.  names: "tfidf_logreg" or "tfidf_logreg+substring";
+ * NULL or "": every kind, but of those that serve the same control the first.
+ * Returns how many.
+ */
+#define MODEL_KINDS_MAX 4
+size_t model_kinds_for(const struct label_config *config, const char *names, const struct model_settings *settings,
+                       const struct model_kind *kinds[MODEL_KINDS_MAX]);
+
+/* Does every name of such a list exist, and was every kind compiled for this ABI?
+ * ERR_USAGE. */
+int model_kinds_check(const char *names, struct err *e);
 
 #endif

@@ -140,9 +140,12 @@ static size_t model_bytes(const struct model *m)
 	       8 * (size_t)m->n_classes + m->config->choices->n_labels;
 }
 
-static bool accepts(const struct label_config *config)
+static const struct control_tag *serves(const struct label_config *config, struct span context,
+                                        const struct model_settings *settings)
 {
-	return config->choices != NULL && config->text != NULL;
+	(void)context;          /* a choice is for the whole text, whatever is selected */
+	(void)settings;
+	return config->text == NULL ? NULL : config->choices;
 }
 
 /* -- labels ------------------------------------------------------------------------- */
@@ -231,7 +234,7 @@ static int set_classes(struct model *m, struct sorted_label *sorted, const bool 
 #define READING_SHARE 0.1      /* of the progress: reading the texts */
 
 struct report {
-	const struct fit_settings *settings;
+	const struct model_settings *settings;
 	double                     next;
 };
 
@@ -253,7 +256,7 @@ static int report_reading(struct report *r, double done, struct err *e)
 	       err_set(e, ERR_STOPPED, "training was told to stop");
 }
 
-static struct model *model_new(const struct label_config *config, const struct fit_settings *settings, struct err *e)
+static struct model *model_new(const struct label_config *config, const struct model_settings *settings, struct err *e)
 {
 	struct model *m = calloc(1, sizeof *m);
 
@@ -317,7 +320,7 @@ static int take_weights(struct model *m, struct columns *x, struct logreg *fit)
 }
 
 static int train(struct model **out, const struct label_config *config, struct examples ex,
-                 const struct fit_settings *settings, struct err *e)
+                 const struct model_settings *settings, struct err *e)
 {
 	size_t               n_labels = config->choices->n_labels;
 	struct sorted_label *sorted = sort_labels(config->choices, e);
@@ -379,7 +382,7 @@ out:
 
 /* All labels alike: without a word to go by, or with one label at most. */
 static int uniform(struct model **out, const struct label_config *config,
-                   const struct fit_settings *settings, struct err *e)
+                   const struct model_settings *settings, struct err *e)
 {
 	size_t               n = config->choices->n_labels;
 	struct sorted_label *sorted = sort_labels(config->choices, e);
@@ -422,7 +425,7 @@ out:
 #define COLD_LABELS_MAX 1000
 
 static int cold(struct model **out, const struct label_config *config,
-                const struct fit_settings *settings, struct err *e)
+                const struct model_settings *settings, struct err *e)
 {
 	size_t          n = config->choices->n_labels;
 	struct example *ex;
@@ -446,7 +449,7 @@ static int cold(struct model **out, const struct label_config *config,
 }
 
 static int fit(struct model **out, const struct label_config *config, struct examples examples,
-               const struct fit_settings *settings, struct err *e)
+               const struct model_settings *settings, struct err *e)
 {
 	return train(out, config, examples, settings, e);
 }
@@ -556,8 +559,8 @@ static int predict(const struct model *m, const struct task *task, struct span c
 		return 0;                        /* a config without labels */
 	choices[0] = control->labels[m->label[best]].name;
 	*region = (struct region){
-		.control = control, .to_name = m->config->text->name,
-		.choices = choices, .n_choices = 1, .score = p[best],
+		.type = REGION_CHOICES, .control = control, .to_name = m->config->text->name,
+		.names = choices, .n_names = 1, .score = p[best],
 	};
 	out->regions = region;
 	out->n_regions = 1;
@@ -944,14 +947,15 @@ static int load_weights(struct model *m, const struct part_source *parts, struct
 	return m->v == NULL ? -1 : part_end(&r, e);
 }
 
-static int load(struct model **out, const struct label_config *config, unsigned format,
-                const struct part_source *parts, struct err *e)
+static int load(struct model **out, const struct label_config *config, const struct model_settings *settings,
+                unsigned format, const struct part_source *parts, struct err *e)
 {
 	struct model        *m = calloc(1, sizeof *m);
 	struct sorted_label *sorted = sort_labels(config->choices, e);
 	struct reader        r;
 	int                  rc = -1;
 
+	(void)settings;                          /* it keeps those it was trained with */
 	(void)format;                            /* there is one so far */
 	if (m == NULL || sorted == NULL) {
 		err_memory(e);
@@ -1015,7 +1019,7 @@ int64_t tfidf_logreg_find(const struct model *m, struct span term)
 }
 
 const struct model_kind model_tfidf_logreg = {
-	.name = "tfidf_logreg", .format = 1,
-	.accepts = accepts, .cold = cold, .fit = fit, .predict = predict,
+	.abi = MODEL_ABI, .name = "tfidf_logreg", .format = 1,
+	.serves = serves, .cold = cold, .fit = fit, .predict = predict,
 	.save = save, .load = load, .free = model_free, .bytes = model_bytes,
 };

@@ -49,14 +49,15 @@ struct project {
 	struct span title, label_config;        /* p NULL: none */
 	struct span config_hash;                /* hexadecimal SHA-256 of label_config */
 	struct span labels;                     /* JSON array of the first Choices' labels */
+	struct span extra_params;               /* JSON; what was entered for the backend in Label Studio */
 	struct span reason;                     /* why nothing can be predicted or trained */
 	int64_t     updates, updates_trained, unread;
 	int64_t     webhook_s, fetched_s;       /* STORE_NULL: never */
 	int64_t     fetch_ms;                   /* how long the last reading of the export took */
 	struct span fetch_error;
 	struct {                                /* the version in force; row 0: cold start */
-		int64_t     row, number, format, n_examples, created_s;
-		struct span kind, examples_hash, token_pattern, labels;
+		int64_t     row, number, n_examples, created_s;
+		struct span kind, formats, examples_hash, token_pattern, labels;
 		double      logreg_c;
 	} version;
 };
@@ -77,6 +78,8 @@ int store_project_rows(struct store *st, struct arena *a, int64_t **rows, size_t
 int store_project_config(struct store *st, int64_t row, struct span label_config, const char *config_hash,
                          const char *control, const char *text_key, struct span labels,
                          const char *reason, struct err *e);
+/* p NULL: none. */
+int store_project_extra(struct store *st, int64_t row, struct span extra_params, struct err *e);
 int store_project_title(struct store *st, int64_t row, struct span title, struct err *e);
 
 /* A project and all that is kept of it. */
@@ -197,8 +200,8 @@ int store_lease_finish(struct store *st, const struct lease *lease, enum job_sta
 /* ---- versions ----------------------------------------------------------- */
 
 struct version {
-	int64_t     row, number, format, n_examples, n_cancelled, n_empty, n_unknown, n_overruled, created_s;
-	struct span kind, labels, examples_hash, token_pattern;
+	int64_t     row, number, n_examples, n_cancelled, n_empty, n_unknown, n_overruled, created_s;
+	struct span kind, formats, labels, examples_hash, token_pattern;
 	double      logreg_c, train_seconds;
 	int64_t     n_held_out;                 /* STORE_NULL: no metrics */
 	double      accuracy, macro_f1, log_loss;

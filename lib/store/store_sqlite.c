@@ -432,14 +432,14 @@ int store_project_get(struct store *st, int64_t row, struct arena *a, struct pro
 		.webhook_s = column_int(s, 10), .fetched_s = column_int(s, 11), .fetch_ms = column_int(s, 23) };
 	p->version.row = sqlite3_column_int64(s, 13);
 	p->version.number = sqlite3_column_int64(s, 14);
-	p->version.format = sqlite3_column_int64(s, 16);
 	p->version.logreg_c = sqlite3_column_double(s, 19);
 	p->version.n_examples = sqlite3_column_int64(s, 21);
 	p->version.created_s = sqlite3_column_int64(s, 22);
 	rc = column_copy(s, 2, a, &p->title, e) < 0 || column_copy(s, 3, a, &p->label_config, e) < 0 ||
 	     column_copy(s, 4, a, &p->config_hash, e) < 0 || column_copy(s, 5, a, &p->labels, e) < 0 ||
 	     column_copy(s, 6, a, &p->reason, e) < 0 || column_copy(s, 12, a, &p->fetch_error, e) < 0 ||
-	     column_copy(s, 15, a, &p->version.kind, e) < 0 ||
+	     column_copy(s, 15, a, &p->version.kind, e) < 0 || column_copy(s, 16, a, &p->version.formats, e) < 0 ||
+	     column_copy(s, 24, a, &p->extra_params, e) < 0 ||
 	     column_copy(s, 17, a, &p->version.examples_hash, e) < 0 ||
 	     column_copy(s, 18, a, &p->version.token_pattern, e) < 0 ||
 	     column_copy(s, 20, a, &p->version.labels, e) < 0 ? -1 : 0;
@@ -487,6 +487,11 @@ int store_project_config(struct store *st, int64_t row, struct span label_config
 {
 	return change(st, SQL_PROJECT_CONFIG, e, "isttt" "st", row, label_config, config_hash, control, text_key,
 	              labels, reason) < 0 ? -1 : 0;
+}
+
+int store_project_extra(struct store *st, int64_t row, struct span extra_params, struct err *e)
+{
+	return change(st, SQL_PROJECT_EXTRA, e, "is", row, extra_params) < 0 ? -1 : 0;
 }
 
 int store_project_title(struct store *st, int64_t row, struct span title, struct err *e)
@@ -878,7 +883,7 @@ int store_version_publish(struct store *st, const struct lease *lease, struct ve
 		return -1;
 	if (one_int(query(st, SQL_VERSION_NUMBER, &s, e, "i", lease->project), &s, &v->number) != 0)
 		return err_set(e, ERR_NOT_FOUND, "the project is no longer there");
-	if (change(st, SQL_VERSION_ADD, e, "iisissiiiiisrir", lease->project, v->number, v->kind, v->format,
+	if (change(st, SQL_VERSION_ADD, e, "iissssiiiiisrir", lease->project, v->number, v->kind, v->formats,
 	           v->labels, v->examples_hash, v->n_examples, v->n_cancelled, v->n_empty, v->n_unknown,
 	           v->n_overruled, v->token_pattern, v->logreg_c, v->created_s, v->train_seconds) < 0)
 		return -1;
@@ -911,7 +916,7 @@ int store_version_metrics(struct store *st, int64_t version, int64_t n_held_out,
 
 static int read_version(sqlite3_stmt *s, struct arena *a, struct version *v, struct err *e)
 {
-	*v = (struct version){ .row = column_int(s, 0), .number = column_int(s, 1), .format = column_int(s, 3),
+	*v = (struct version){ .row = column_int(s, 0), .number = column_int(s, 1),
 		.n_examples = column_int(s, 6), .n_cancelled = column_int(s, 7), .n_empty = column_int(s, 8),
 		.n_unknown = column_int(s, 9), .n_overruled = column_int(s, 10),
 		.logreg_c = sqlite3_column_double(s, 12), .created_s = column_int(s, 13),
@@ -919,7 +924,8 @@ static int read_version(sqlite3_stmt *s, struct arena *a, struct version *v, str
 		.accuracy = sqlite3_column_double(s, 16), .macro_f1 = sqlite3_column_double(s, 17),
 		.log_loss = sqlite3_column_double(s, 18), .damaged = column_int(s, 19) != 0,
 		.has_parts = column_int(s, 20) != 0 };
-	return column_copy(s, 2, a, &v->kind, e) < 0 || column_copy(s, 4, a, &v->labels, e) < 0 ||
+	return column_copy(s, 2, a, &v->kind, e) < 0 || column_copy(s, 3, a, &v->formats, e) < 0 ||
+	       column_copy(s, 4, a, &v->labels, e) < 0 ||
 	       column_copy(s, 5, a, &v->examples_hash, e) < 0 ||
 	       column_copy(s, 11, a, &v->token_pattern, e) < 0 ? -1 : 0;
 }

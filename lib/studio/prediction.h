@@ -12,12 +12,28 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+/* What a control's regions hold; the control's type decides (Choices, Labels,
+ * TextArea, Rating, Number). */
+enum region_type {
+	REGION_CHOICES,         /* names: labels of the control */
+	REGION_LABELS,          /* names: labels of the control; start, end, text */
+	REGION_TEXTAREA,        /* names: the lines of text */
+	REGION_RATING,          /* number: 0 or more, whole */
+	REGION_NUMBER,          /* number */
+	REGION__MAX
+};
 
 struct region {
+	enum region_type          type;
 	const struct control_tag *control;
 	const char               *to_name;
-	const char *const        *choices;      /* type "choices": label names of the control */
-	size_t                    n_choices;
+	const char *const        *names;
+	size_t                    n_names;
+	int64_t                   start, end;   /* code points of the task's text, end exclusive */
+	struct span               text;         /* those */
+	double                    number;
 	double                    score;        /* 0 to 1 */
 };
 
@@ -32,6 +48,11 @@ struct prediction {
 	const bool          *trained;
 	size_t               n_proba;
 };
+
+/* Does it name only what the config has: controls, objects, labels, and finite
+ * numbers?  0, or -1 with ERR_DAMAGED and what is wrong: a model's answer is looked
+ * at before it leaves, since Label Studio keeps whatever it is given. */
+int prediction_check(const struct prediction *p, const struct label_config *config, struct err *e);
 
 /*
  * Appends the entry of one task in the answer to /predict (interface.md "HTTP"):

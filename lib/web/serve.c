@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -346,6 +347,7 @@ static void harden(void)
 
 	setrlimit(RLIMIT_CORE, &no_core);
 	signal(SIGPIPE, SIG_IGN);
+	umask(077);             /* the web server's own may be odd: what is made here is ours alone */
 	/* Large buffers are mapped and given back, always: left to itself, malloc
 	 * raises this threshold with the first large one it frees. */
 	mallopt(M_MMAP_THRESHOLD, (int)KEEP_BYTES);

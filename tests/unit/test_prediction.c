@@ -34,9 +34,9 @@ static void test_form(void **state)
 	static const char *const positive[] = { "positive" };
 	static const char *const two[] = { "R&D <\"x\">", "日本\x01" };
 	const struct region regions[] = {
-		{ .control = &label, .to_name = "text", .choices = positive, .n_choices = 1, .score = 0.93 },
-		{ .control = &odd, .to_name = "t\\x", .choices = two, .n_choices = 2, .score = 0.125 },
-		{ .control = &label, .to_name = "text", .choices = NULL, .n_choices = 0, .score = 1 },
+		{ .control = &label, .to_name = "text", .type = REGION_CHOICES, .names = positive, .n_names = 1, .score = 0.93 },
+		{ .control = &odd, .to_name = "t\\x", .type = REGION_CHOICES, .names = two, .n_names = 2, .score = 0.125 },
+		{ .control = &label, .to_name = "text", .type = REGION_CHOICES, .names = NULL, .n_names = 0, .score = 1 },
 	};
 
 	(void)state;

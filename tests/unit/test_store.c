@@ -299,7 +299,7 @@ static int publish_one(struct store *st, const struct lease *lease, int64_t trai
 {
 	const struct version_part part = { "weights", SPAN("bytes") };
 
-	*v = (struct version){ .kind = SPAN("kind"), .labels = SPAN("[]"), .examples_hash = SPAN("hash"),
+	*v = (struct version){ .kind = SPAN("kind"), .formats = SPAN("1"), .labels = SPAN("[]"), .examples_hash = SPAN("hash"),
 	                       .token_pattern = SPAN("word"), .created_s = 1000 };
 	return store_version_publish(st, lease, v, &part, 1, trained, 10, 2, e);
 }

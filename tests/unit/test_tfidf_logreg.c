@@ -38,7 +38,10 @@ static void labels(struct set_up *s, const char *const *names, size_t n)
 #define LABELS(s, ...) labels((s), (const char *const[]){ __VA_ARGS__ }, \
                               countof(((const char *const[]){ __VA_ARGS__ })))
 
-static const struct fit_settings plain = { .token_pattern = TOKEN_WORD1, .logreg_c = 10, .threads = 1 };
+/* Examples of a text and a label: what else there is concerns other kinds. */
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+
+static const struct model_settings plain = { .token_pattern = TOKEN_WORD1, .logreg_c = 10, .threads = 1 };
 
 #define EX(i, text, label) { (i), (i), { (text), sizeof (text) - 1 }, { (label), sizeof (label) - 1 } }
 
@@ -94,7 +97,7 @@ static void check_prediction(const struct set_up *s, const struct prediction *p)
 	assert_int_equal(p->n_regions, 1);
 	assert_ptr_equal(p->regions[0].control, &s->control);
 	assert_string_equal(p->regions[0].to_name, "text");
-	assert_int_equal(p->regions[0].n_choices, 1);
+	assert_int_equal(p->regions[0].n_names, 1);
 	assert_true(p->score == best && p->regions[0].score == best);
 }
 
@@ -114,7 +117,7 @@ static void test_predict(void **state)
 	for (size_t i = 0; i < countof(cases); i++) {
 		p = predict(m, cases[i].text);
 		check_prediction(&s, &p);
-		assert_string_equal(p.regions[0].choices[0], cases[i].label);
+		assert_string_equal(p.regions[0].names[0], cases[i].label);
 		assert_true(p.proba[i < 2 ? 0 : i == 2 ? 2 : 1] == p.score);
 	}
 	/* Nothing known: b alone, whatever the text. */
@@ -166,12 +169,12 @@ static void test_tie(void **state)
 	m = fitted(&s, (struct examples){ two, 2 });
 	p = predict(m, "same");
 	check_prediction(&s, &p);
-	assert_string_equal(p.regions[0].choices[0], "a");
+	assert_string_equal(p.regions[0].names[0], "a");
 	assert_true(p.score == 0.5 && !p.trained[0]);
 	kind->free(m);
 	m = fitted(&s, (struct examples){ tie3, 3 });
 	p = predict(m, "x");
-	assert_string_equal(p.regions[0].choices[0], "a");
+	assert_string_equal(p.regions[0].names[0], "a");
 	kind->free(m);
 }
 
@@ -212,7 +215,8 @@ static bool stop(void *arg, double done)
 static void test_stop(void **state)
 {
 	int                       calls = 0;
-	const struct fit_settings s = { TOKEN_WORD1, 10, 1, stop, &calls };
+	const struct model_settings s = { .token_pattern = TOKEN_WORD1, .logreg_c = 10, .threads = 1,
+	                                  .progress = stop, .arg = &calls };
 	struct set_up             config;
 	struct model             *m = NULL;
 	struct err                e = { 0 };
@@ -233,16 +237,16 @@ static void test_cold(void **state)
 	struct model     *m = NULL;
 	struct err        e = { 0 };
 	struct prediction p;
-	const struct fit_settings word = { .token_pattern = TOKEN_WORD, .logreg_c = 10, .threads = 1 };
+	const struct model_settings word = { .token_pattern = TOKEN_WORD, .logreg_c = 10, .threads = 1 };
 
 	(void)state;
 	LABELS(&s, "very bad", "good", "very good");
 	assert_int_equal(kind->cold(&m, &s.config, &plain, &e), 0);
 	p = predict(m, "That is VERY GOOD");
 	check_prediction(&s, &p);
-	assert_string_equal(p.regions[0].choices[0], "very good");
+	assert_string_equal(p.regions[0].names[0], "very good");
 	p = predict(m, "bad");
-	assert_string_equal(p.regions[0].choices[0], "very bad");
+	assert_string_equal(p.regions[0].names[0], "very bad");
 	kind->free(m);
 
 	/* No word in any name: all alike. */
@@ -251,14 +255,14 @@ static void test_cold(void **state)
 	p = predict(m, "anything");
 	check_prediction(&s, &p);
 	assert_true(fabs(p.proba[0] - 1.0 / 3) < 1e-15 && fabs(p.proba[2] - 1.0 / 3) < 1e-15);
-	assert_string_equal(p.regions[0].choices[0], "+");
+	assert_string_equal(p.regions[0].names[0], "+");
 	kind->free(m);
 	LABELS(&s, "B", "A");
 	assert_int_equal(kind->cold(&m, &s.config, &word, &e), 0);
 	p = predict(m, "B");
 	check_prediction(&s, &p);
 	assert_true(p.score == 0.5);
-	assert_string_equal(p.regions[0].choices[0], "A");
+	assert_string_equal(p.regions[0].names[0], "A");
 	kind->free(m);
 
 	LABELS(&s, "only");
@@ -322,7 +326,7 @@ static int load(struct model **m, const struct set_up *config, struct stored *s,
 {
 	const struct part_source source = { read_part, s };
 
-	return kind->load(m, &config->config, kind->format, &source, e);
+	return kind->load(m, &config->config, &plain, kind->format, &source, e);
 }
 
 static bool same_parts(const struct model_parts *a, const struct model_parts *b)
@@ -355,7 +359,7 @@ static void test_round_trip(void **state)
 		for (size_t t = 0; t < countof(texts); t++) {
 			struct prediction p = predict(m, texts[t]);
 			double            proba[5], other[5];
-			const char       *label = p.regions[0].choices[0];
+			const char       *label = p.regions[0].names[0];
 
 			memcpy(proba, p.proba, sizeof proba);
 			p = predict(back, texts[t]);
@@ -363,7 +367,7 @@ static void test_round_trip(void **state)
 			memcpy(other, p.proba, sizeof other);
 			assert_true(proba[0] == other[4] && proba[1] == other[3] && proba[2] == other[1]);
 			assert_true(proba[3] == other[2] && proba[4] == other[0]);
-			assert_string_equal(p.regions[0].choices[0], label);
+			assert_string_equal(p.regions[0].names[0], label);
 		}
 		store(&again, back);
 		assert_true(same_parts(&stored.parts, &again.parts));
@@ -381,7 +385,7 @@ static void test_deterministic(void **state)
 	struct model *a, *b = NULL;
 	struct stored x, y;
 	struct err    e = { 0 };
-	struct fit_settings many = plain;
+	struct model_settings many = plain;
 
 	(void)state;
 	LABELS(&s, "pos", "neu", "neg");
