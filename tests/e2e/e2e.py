@@ -628,6 +628,7 @@ def main(groups=GROUPS):
                     fn(R)
                 except Exception as e:
                     R.rep.check(f"{name}: ran to its end", False, f"{type(e).__name__}: {e}")
+                    print("".join(f"#    {line}\n" for line in R.main.proc.tail(15).splitlines()) if R.main.proc else "", end="", flush=True)
                 print(f"#    {time.time() - t:.0f} s", flush=True)
     finally:
         if getattr(R, "main", None):

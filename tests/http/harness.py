@@ -214,6 +214,18 @@ def prelabel(*args, env, stdin=None, timeout=60):
     return p.returncode, p.stdout.decode("utf-8", "replace"), p.stderr.decode("utf-8", "replace")
 
 
+def sanitizer_report(folder):
+    """The first report of a sanitizer in the logs of a folder, or ''."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        if name.endswith(".log"):
+            with open(os.path.join(folder, name), errors="replace") as f:
+                text = f.read()
+            m = re.search(r"(AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:)", text)
+            if m:
+                return text[max(0, m.start() - 200):m.start() + 900]
+    return ""
+
+
 _ports, _port_lock = set(), threading.Lock()
 
 
@@ -275,15 +287,24 @@ class Server(Backend):
 
     def __enter__(self):
         if not self.url:
-            self.start()
+            try:
+                self.start()
+            except BaseException:       # no __exit__ follows
+                self.kill9()
+                if self.own:
+                    shutil.rmtree(self.dir, ignore_errors=True)
+                raise
         return self
 
     def __exit__(self, kind, *_):
         left = self.stop() if self.proc else None
+        report = sanitizer_report(self.dir)
         if self.own and not (kind and os.environ.get("KEEP")):
             shutil.rmtree(self.dir, ignore_errors=True)
         if left and kind is None:
             raise AssertionError(f"left after SIGTERM: {left}")
+        if report and kind is None:
+            raise AssertionError(report)
 
     def launch(self):
         cmd = os.environ.get("HTTP_CMD")
@@ -419,8 +440,11 @@ class Cgi(Backend):
         for pid in processes_with("MODEL_DIR=" + self.dir):
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        report = sanitizer_report(self.dir)
         if self.own and not (kind and os.environ.get("KEEP")):
             shutil.rmtree(self.dir, ignore_errors=True)
+        if kind is None and (report or b"Sanitizer" in self.stderr or b"runtime error:" in self.stderr):
+            raise AssertionError(report or self.log_text()[-900:])
 
     def log_text(self):
         return self.stderr.decode("utf-8", "replace")

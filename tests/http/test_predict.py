@@ -59,6 +59,16 @@ def t_two_thousand_tasks():
 
 
 @both
+def t_bare_tasks(open_backend):
+    with open_backend() as b:
+        p = Project()
+        a = b.post("/predict", {"tasks": [{"data": {"text": "a positive thing"}}, {"id": None, "data": {"text": "x"}}, {"id": 7, "data": {"text": "x"}}, {"id": 7, "data": {"text": "x"}}],
+                                "project": p.key, "label_config": p.config})
+        why = wrong_predictions(a, 4, p)
+        check("tasks of data alone, without an id, with the same id: an entry each", not why, why)
+
+
+@both
 def t_no_tasks(open_backend):
     with open_backend() as b:
         a = b.predict(Project(), [])

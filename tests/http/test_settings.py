@@ -83,6 +83,55 @@ def t_model_dir():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def t_host():
+    with Server() as b:
+        check("by default it listens on 127.0.0.1 alone", refused_at("127.0.0.2", b.port))
+    with Server(HOST="0.0.0.0") as b:
+        check("HOST=0.0.0.0: on every address", not refused_at("127.0.0.2", b.port) and b.get("/health").status == 200)
+
+
+def refused_at(host, port):
+    import socket
+    try:
+        socket.create_connection((host, port), 2).close()
+        return False
+    except OSError:
+        return True
+
+
+def t_newer_store():
+    """reliability.md R6: an older program refuses a newer file, with a clear message."""
+    import sqlite3
+    with Server() as b:
+        b.version(Project())
+        b.stop()
+        db = sqlite3.connect(os.path.join(b.dir, "prelabel.sqlite3"))
+        db.execute("pragma user_version = 999")
+        db.commit()
+        db.close()
+        code, err = start(MODEL_DIR=b.dir)
+        check("a store of a newer version: the start stops and says so", code == 1 and "newer" in err and len(err.strip().splitlines()) == 1, (code, err))
+        code, out, err = b.cli("status")
+        check("and so does the command line", code == 1 and "newer" in err, (code, out, err))
+        db = sqlite3.connect(os.path.join(b.dir, "prelabel.sqlite3"))
+        check("the file is left as it is", db.execute("pragma user_version").fetchone() == (999,))
+        db.close()
+
+
+def t_not_a_store():
+    for name, raw in (("text", b"this is no database at all\n" * 200), ("a header and junk", b"SQLite format 3\0" + b"\xff" * 8000)):
+        folder = tempfile.mkdtemp(prefix="prelabel-junk-")
+        try:
+            with open(os.path.join(folder, "prelabel.sqlite3"), "wb") as f:
+                f.write(raw)
+            code, err = start(MODEL_DIR=folder)
+            check(f"a file that is no store ({name}): the start stops, one line", code == 1 and "store" in err and len(err.strip().splitlines()) == 1, (code, err))
+            with open(os.path.join(folder, "prelabel.sqlite3"), "rb") as f:
+                check(f"and the file ({name}) is left as it is", f.read() == raw)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def t_log_level():
     with Server(LOG_LEVEL="ERROR") as b:
         b.predict(Project(), ["x"])

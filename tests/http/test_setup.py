@@ -1,5 +1,5 @@
 """test_setup.py - POST /setup: label config in, version out; what the version string depends on."""
-from harness import NER, Project, Server, VERSION, both, check, choices_config, digest, entries, feed, number, train, wrong_predictions
+from harness import NER, Project, Server, VERSION, both, check, choices_config, digest, entries, feed, number, train, wait_for, wrong_predictions
 
 
 @both
@@ -197,6 +197,31 @@ def t_ignored_fields(open_backend):
         check("hostname and access_token may be absent", b.post("/setup", body).json == {"model_version": v})
         raw = b"".join(open(b.dir + "/" + f, "rb").read() for f in ("prelabel.sqlite3", "prelabel.sqlite3-wal") if __import__("os").path.exists(b.dir + "/" + f))
         check("the access token is not in the store", b"e2e0e2e0" not in raw and len(raw) > 0)
+
+
+def t_first_setups_at_once():
+    import threading
+    with Server() as b:
+        p, got = Project(), []
+        threads = [threading.Thread(target=lambda: got.append(b.version(p))) for _ in range(12)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(20)
+        check("twelve first setups at once: one version, one row", len(got) == 12 and len(set(got)) == 1 and got[0] and b.db("select count(*) from project") == [(1,)], got)
+
+
+def t_changed_label_set_is_trained():
+    """architecture.md 4, setup: a changed label set is a new version string and a job."""
+    with Server(START_TRAINING_EACH_N_UPDATES=1000) as b:
+        p = Project(1, ["positive", "negative", "neutral"])
+        feed(b, p.some(30))
+        v1 = train(b, p)
+        p.labels.remove("neutral")
+        v = b.version(p)
+        check("the string changes at once", v and digest(v) != digest(v1), (v1, v))
+        w = wait_for(lambda: (lambda x: x if number(x) == 2 else None)(b.version(p)), 20)
+        check("and a training for the new label set follows by itself", w, lambda: (v, b.version(p), str(b.get("/status?project=1"))))
 
 
 @both

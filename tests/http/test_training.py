@@ -4,7 +4,7 @@ import math
 import random
 import time
 
-from harness import (PERSONAL, Project, Server, Studio, both, check, digest, entries, feed, label_of, number, review, train, wait_for,
+from harness import (PERSONAL, Project, Server, Studio, both, check, digest, entries, feed, jwt, label_of, number, review, train, wait_for,
                      wrong_predictions)
 
 QUIET = {"START_TRAINING_EACH_N_UPDATES": 1000}
@@ -31,8 +31,8 @@ def t_nth_annotation(open_backend):
         check("predictions go on", not why, why)
         v1 = b.wait_version(p, v0)
         check("a new version, number 1, another hash", number(v1) == 1 and digest(v1) != digest(v0), (v0, v1))
-        why = wrong_predictions(b.predict(p, ["great food"]), 1, p, version=v1)
-        check("the next prediction is of it", not why, why)
+        whys = {wrong_predictions(b.predict(p, ["great food"]), 1, p, version=v1) for _ in range(12)}
+        check("the next predictions are of it, whichever process answers", whys == {""}, whys)
         check("the counter is back", b.counter(p) == 0, b.counter(p))
         check("it has learned", learned(b, p) >= 18, learned(b, p))
         for e in p.some(10, start=10):
@@ -104,7 +104,7 @@ def t_fewer_than_two_labels(open_backend):
         if open_backend is not Server:
             b.hook(p.event("START_TRAINING"))
         v1 = b.wait_version(p, v0)
-        check("with the second label a training follows", number(v1) == 1, v1)
+        check("with the second label a training follows", (number(v1) or 0) >= 1, v1)
 
 
 def t_no_annotation_at_all():
@@ -372,6 +372,32 @@ def t_access_tokens_are_renewed():
         ls.fault = once
         v3 = train(b, p, v2)
         check("a 401 in the middle: refreshed once and repeated", number(v3) == 3 and revoked["n"] == 1, (v3, revoked))
+
+
+def t_an_access_token_as_key():
+    """protocol.md 8.2: a key whose payload says "access" is used as Bearer, without an exchange."""
+    p = Project()
+    with Studio(p) as ls:
+        token = jwt("access", int(time.time()) + 300, "given")
+        ls.issued[token] = time.time() + 300
+        with Server(LABEL_STUDIO_HOST=ls.url, LABEL_STUDIO_API_KEY=token, **QUIET) as b:
+            v = b.version(p)
+            p.some(8)
+            w = train(b, p, v)
+            check("an access token: Bearer, no exchange", number(w) == 1 and not any("refresh" in x for x in ls.paths()) and ls.seen[0][2] == "Bearer " + token, (w, ls.seen[:2]))
+
+
+def t_aliases():
+    """protocol.md 5: results contain the alias, in annotations as in predictions."""
+    config = ('<View><Text name="text" value="$text"/><Choices name="label" toName="text"><Choice value="Very good" alias="positive"/>'
+              '<Choice value="Very bad" alias="negative"/></Choices></View>')
+    with Server(**QUIET) as b:
+        p = Project(1, config=config)
+        feed(b, p.some(24))
+        v = train(b, p)
+        check("aliases are learned and predicted", number(v) == 1 and learned(b, p) >= 20, (v, learned(b, p)))
+        why = wrong_predictions(b.predict(p, ["great food", ""]), 2, p, version=v)
+        check("never the value", not why, why)
 
 
 def t_label_studio_in_trouble():

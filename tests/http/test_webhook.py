@@ -3,7 +3,7 @@ import itertools
 import random
 import threading
 
-from harness import Project, Server, basic, both, check, feed, number, review, wait_for
+from harness import SLOW, Project, Server, basic, both, check, feed, number, review, wait_for
 
 QUIET = {"START_TRAINING_EACH_N_UPDATES": 1000}
 
@@ -155,7 +155,7 @@ def t_skip_and_unskip(open_backend):
         check("un-skipped: an example again", [e[2] for e in b.examples()] == ["negative"], b.examples)
 
 
-def t_every_order_ends_equal():
+def r02_every_order_ends_equal():
     """reliability.md R2: create, two updates, delete, each delivered in every order, with a replay of each: the same end."""
     with Server(**QUIET) as b:
         wrong, moved = [], []
@@ -400,13 +400,13 @@ def t_large_bulk(open_backend):
             many.append(p.annotation(t, t, p.labels[i % 2]))
         a = b.hook(p.created_many(many))
         expect("5000 annotations in one request", a, 201, 5000)
-        check("answered within the second Label Studio gives", a.seconds < 1 or open_backend is not Server, a.seconds)
+        check("answered within the second Label Studio gives", a.seconds < SLOW or open_backend is not Server, a.seconds)
         a = b.hook(p.deleted(*[m["id"] for m in many]))
         expect("5000 deletions in one request", a, 201, 10000)
         check("no example is left", b.examples() == [])
 
 
-def t_secret():
+def r17_secret():
     """reliability.md R17; interface.md WEBHOOK_SECRET."""
     with Server(WEBHOOK_SECRET="s3cret-of-the-hook", **QUIET) as b:
         p = Project()
@@ -426,7 +426,7 @@ def t_secret():
         check("the secret is not in the log", "s3cret-of-the-hook" not in b.log_text())
 
 
-def t_secret_and_basic_auth():
+def r17_secret_and_basic_auth():
     """Basic auth is the alternative to the secret for events; START_TRAINING needs what the other endpoints need."""
     with Server(WEBHOOK_SECRET="hook", BASIC_AUTH_USER="u", BASIC_AUTH_PASS="p", **QUIET) as b:
         p = Project()
@@ -439,7 +439,7 @@ def t_secret_and_basic_auth():
         check("START_TRAINING with basic auth: taken", b.hook(p.event("START_TRAINING"), headers={"Authorization": good}).status in (200, 201, 202))
 
 
-def t_concurrent_events_with_replays():
+def r02_replays_under_load():
     """R2 under load: four senders, a third of the events twice, each annotation in its own order: counter = changes."""
     with Server(**QUIET) as b:
         p = Project()

@@ -127,8 +127,9 @@ static void row_done(int64_t row)
 
 static int train(const char *row)
 {
-	char  path[4096], how[16] = "";
-	FILE *f;
+	char       path[4096], how[16] = "";
+	struct env env;
+	FILE      *f;
 
 	snprintf(path, sizeof path, "%s.%s", getenv("STUB_DUE"), row);
 	f = fopen(path, "r");
@@ -138,7 +139,8 @@ static int train(const char *row)
 		fclose(f);
 	catch_term(strcmp(how, "deaf") == 0);
 	record("start train", row);
-	snprintf(path, sizeof path, "nice %d key %d auth %d", getpriority(PRIO_PROCESS, 0),
+	snprintf(path, sizeof path, "nice %d settings %d key %d auth %d", getpriority(PRIO_PROCESS, 0),
+	         env_read(&env, NULL) == 0,
 	         getenv("LABEL_STUDIO_API_KEY") != NULL || getenv("LABEL_STUDIO_ACCESS_TOKEN") != NULL,
 	         getenv("BASIC_AUTH_PASS") != NULL || getenv("WEBHOOK_SECRET") != NULL);
 	record("train", path);
