@@ -202,8 +202,10 @@ tidy: $(HEADERS)
 	@printf '%s\n' $(LIB_SRC) $(wildcard cgi/*.c) | xargs -P 2 -n 1 sh -c \
 	    'clang-tidy --quiet $$0 -- $(CPPFLAGS) -std=c11 $(PKG_CFLAGS) 2>/dev/null'
 
+E2E_SKIP ?= interactive
 e2e: all $(BUILD)/deps.e2e
-	@BACKEND_CMD='$(MAKE) -s BUILD=$(BUILD) run' sh tests/e2e/e2e.sh
+	@BACKEND_CMD='$(MAKE) -s BUILD=$(BUILD) run' E2E_SKIP='$(E2E_SKIP)' sh tests/e2e/e2e.sh
+	@BACKEND_CMD='$(MAKE) -s BUILD=$(BUILD) run' E2E_KEY=legacy E2E_ONLY=connect,train,nopayload,agree sh tests/e2e/e2e.sh
 
 bench: all $(BUILD)/deps.test
 	@BUILD='$(BUILD)' tests/bench/run

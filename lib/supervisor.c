@@ -36,7 +36,7 @@ enum {
 /* Seconds. */
 #define LOOK_EVERY      1.0
 #define PORT_WAIT       2.0    /* for a former start to let go of the port */
-#define PAUSE_DONE      1.0    /* before the same row is trained again */
+#define PAUSE_DONE      0.05   /* before the same row is trained again */
 #define PAUSE_FAILED    5.0    /* and after a trainer that failed or was killed */
 #define SERVER_GRACE    6.0    /* lighttpd's own bound is 5 (lighttpd.conf) */
 #define SERVER_TERM     1.0
@@ -441,6 +441,9 @@ static void look(struct start *st)
 			return;
 		if (!running && !paused(st, rows[i]))
 			trainer_start(st, place, rows[i]);
+		else if (!running)
+			/* It became due while its last trainer was ending. */
+			st->look_at = clock_monotonic() + PAUSE_DONE;
 	}
 }
 

@@ -77,7 +77,7 @@ class Backend:
 
     def command_line(self, pid, texts):
         """The same texts through `prelabel predict` on this backend's store: one parsed line a text."""
-        tool = os.environ.get("E2E_PRELABEL", "build/prelabel")
+        tool = os.environ.get("E2E_PRELABEL") or os.environ.get("BUILD", "build") + "/prelabel"
         env = {k: v for k, v in os.environ.items() if not k.startswith("LABEL_STUDIO_")}
         run = subprocess.run(f"{tool} predict --project {pid} -", shell=True, env=dict(env, MODEL_DIR=self.dir),
                              input="".join(t + "\n" for t in texts), capture_output=True, text=True, timeout=60)
