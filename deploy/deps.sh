@@ -36,6 +36,7 @@ test  binutils         cmd readelf
 test  python3          cmd python3
 test  curl             cmd curl
 test  sqlite3          cmd sqlite3
+test  strace           cmd strace
 e2e   python3          cmd python3
 e2e   python3-venv     py  ensurepip
 e2e   curl             cmd curl
