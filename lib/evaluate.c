@@ -82,7 +82,7 @@ static int add_row(struct tally *t, struct span label, const struct prediction *
 
 	if (gold_of(t, label, &gold, e) < 0)
 		return -1;
-	predicted = p->n_regions == 0 ? -1 : control_label(t->control, span_of(p->regions[0].names[0]));
+	predicted = prediction_choice(p, t->control);
 	if (predicted < 0)
 		return err_set(e, ERR_DAMAGED, "the model names no label of the config");
 	if (t->n_rows == t->cap_rows) {

@@ -1,10 +1,11 @@
 /* examples.c - what a project's annotations teach. */
 #include "examples.h"
 
+#include "base/json.h"
+#include "base/log.h"
+#include "digest.h"
 #include "studio/annotation.h"
 
-#include <json-c/json.h>
-#include <sodium.h>
 #include <stdlib.h>
 
 #define EXAMPLES_BYTES_MAX ((size_t)8 << 30)
@@ -16,17 +17,6 @@ struct reading {
 	struct arena               scratch;
 	crypto_hash_sha256_state   hash;
 };
-
-static void hash_span(crypto_hash_sha256_state *h, struct span s)
-{
-	unsigned char len[8];
-
-	for (size_t i = 0; i < sizeof len; i++)
-		len[i] = (unsigned char)((uint64_t)s.len >> (8 * i));
-	crypto_hash_sha256_update(h, len, sizeof len);
-	if (s.len > 0)
-		crypto_hash_sha256_update(h, (const unsigned char *)s.p, s.len);
-}
 
 static int add(struct example_set *set, const struct example *ex, struct err *e)
 {
@@ -43,17 +33,38 @@ static int add(struct example_set *set, const struct example *ex, struct err *e)
 	return 0;
 }
 
-/* The label of a row: 0; 1 it is left out, and counted; -1. */
+/* What is kept was JSON when it came; what a failing disk made of it is not to be
+ * read in place. */
+static bool is_whole(const struct labelled_row *row)
+{
+	struct span value;
+
+	return json_check(row->result, &value, NULL) == 0 && json_check(row->data, &value, NULL) == 0;
+}
+
+/* Teaches a row nothing, to no kind of model?  Then it is counted. */
+static bool left_out(struct reading *r, const struct labelled_row *row)
+{
+	struct example_set *set = r->set;
+
+	if (row->was_cancelled || row->overruled) {
+		set->n_cancelled += row->was_cancelled;
+		set->n_overruled += !row->was_cancelled;
+		return true;
+	}
+	if (is_whole(row))
+		return false;
+	if (set->n_empty++ == 0)
+		log_line(LOG_WARNING, "annotation %lld is damaged in the store, and left out", (long long)row->annotation);
+	return true;
+}
+
+/* The label of a row: 0; 1 it has none, which is counted; -1. */
 static int label_of(struct reading *r, const struct labelled_row *row, struct span *label, struct err *e)
 {
 	struct example_set     *set = r->set;
 	enum annotation_outcome outcome;
 
-	if (row->was_cancelled || row->overruled) {
-		set->n_cancelled += row->was_cancelled;
-		set->n_overruled += !row->was_cancelled;
-		return 1;
-	}
 	arena_reset(&r->scratch);
 	if (annotation_label(row->result, r->config, &r->scratch, &outcome, label, e) < 0)
 		return -1;
@@ -70,17 +81,27 @@ static int copy(struct example_set *set, struct span from, struct span *to, stru
 
 /* A document as one text whatever white space and escapes they came with: an event
  * and an export print the same ones differently. */
-static int hash_json(struct reading *r, struct span result, struct err *e)
+static int hash_json(struct reading *r, struct span json, struct err *e)
 {
-	json_object *o = json_tokener_parse(arena_copy(&r->scratch, result));
-	const char  *text = o == NULL ? NULL : json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+	const enum json_type type = json_type(json);
+	struct json_iter     it = json_each(json);
+	struct span          key, value;
 
-	if (text == NULL) {
-		json_object_put(o);
-		return err_memory(e);
+	if (type == JSON_STRING) {
+		if (json_text(json, &r->scratch, &value, e) < 0)
+			return -1;
+		digest_add(&r->hash, SPAN("\""));
+		digest_add(&r->hash, value);
+	} else if (type != JSON_ARRAY && type != JSON_OBJECT) {
+		digest_add(&r->hash, json);
+	} else {
+		digest_add(&r->hash, it.object ? SPAN("{") : SPAN("["));
+		/* It was checked to be no deeper than JSON_DEPTH_MAX. */
+		while (json_next(&it, &key, &value))
+			if ((it.object && hash_json(r, key, e) < 0) || hash_json(r, value, e) < 0)
+				return -1;
+		digest_add(&r->hash, SPAN("]"));
 	}
-	hash_span(&r->hash, span_of(text));
-	json_object_put(o);
 	return 0;
 }
 
@@ -91,12 +112,14 @@ static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 	struct example      ex = { .annotation = row->annotation, .task = row->task };
 	struct task         task = { row->data, row->data };
 	struct span         text = SPAN("");
-	int                 rc = label_of(r, row, &ex.label, e);
+	int                 rc;
 
-	if (rc < 0)
+	if (left_out(r, row))
+		return 0;
+	if ((rc = label_of(r, row, &ex.label, e)) < 0)
 		return -1;
 	if (rc > 0) {
-		if (!r->any_example || row->was_cancelled || row->overruled)
+		if (!r->any_example)
 			return 0;
 		ex.label = (struct span){ NULL, 0 };
 	}
@@ -104,8 +127,8 @@ static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 	    copy(set, text, &ex.text, e) < 0)
 		return -1;
 	if (ex.label.p != NULL) {
-		hash_span(&r->hash, ex.text);
-		hash_span(&r->hash, ex.label);
+		digest_add(&r->hash, ex.text);
+		digest_add(&r->hash, ex.label);
 		set->n_labelled++;
 	}
 	if (r->any_example) {
@@ -169,9 +192,11 @@ static int count_label(void *arg, const struct labelled_row *row, struct err *e)
 {
 	struct counting *c = arg;
 	struct span      label;
-	int              rc = label_of(&c->reading, row, &label, e);
+	int              rc;
 
-	if (rc != 0)
+	if (left_out(&c->reading, row))
+		return 0;
+	if ((rc = label_of(&c->reading, row, &label, e)) != 0)
 		return rc < 0 ? -1 : 0;
 	for (size_t i = 0; i < c->n; i++)
 		if (c->seen[i].p == label.p)

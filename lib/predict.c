@@ -29,26 +29,36 @@ static int read_task(struct span json, size_t i, struct task *t, struct err *e)
 	return 0;
 }
 
+#define BATCH_BYTES ((size_t)16 << 20)
+
 static int put_results(const struct serving *s, struct span tasks, struct span context, struct arena *scratch,
                        struct buf *out, struct err *e)
 {
 	struct json_iter  it = json_each(tasks);
+	const size_t      most = serving_batch(s);
+	size_t            done = 0, n, bytes;
 	struct span       json;
-	struct prediction p;
-	struct task       t;
+	struct prediction p[SERVING_BATCH_MAX];
+	struct task       t[SERVING_BATCH_MAX];
 
 	buf_adds(out, "{\"results\":[");
-	for (size_t i = 0; json_next(&it, NULL, &json); i++) {
-		if (read_task(json, i, &t, e) < 0)
+	do {
+		for (n = bytes = 0; n < most && bytes < BATCH_BYTES && json_next(&it, NULL, &json); n++) {
+			if (read_task(json, done + n, &t[n], e) < 0)
+				return -1;
+			bytes += json.len;
+		}
+		if (n > 0 && serving_predict_batch(s, t, n, context, scratch, p, e) < 0)
 			return -1;
-		if (i > 0)
-			buf_addc(out, ',');
-		if (serving_predict(s, &t, context, scratch, &p, e) < 0)
-			return -1;
-		prediction_put_json(&p, s->version, out);
-		/* What one task took is free for the next: 100,000 of them need no more. */
+		for (size_t i = 0; i < n; i++) {
+			if (done + i > 0)
+				buf_addc(out, ',');
+			prediction_put_json(&p[i], s->version, out);
+		}
+		done += n;
+		/* What these took is free for the next: 100,000 of them need no more. */
 		arena_reset(scratch);
-	}
+	} while (n > 0);
 	buf_adds(out, "]}");
 	return buf_check(out, "the answer", e);
 }

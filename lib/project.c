@@ -43,6 +43,8 @@ static bool same_labels(struct span json, const struct control_tag *control, str
 
 	if (json.p == NULL || control == NULL)
 		return json.p == NULL && control == NULL;
+	if (json_check(json, &json, NULL) < 0)
+		return false;
 	for (it = json_each(json); json_next(&it, NULL, &value); n++)
 		if (json_text(value, a, &text, NULL) != 0 || control_label(control, text) < 0)
 			return false;
@@ -69,6 +71,7 @@ int project_configure(struct store *st, const struct env *env, const struct proj
 	struct label_config      *config;
 	struct arena              a;
 	struct buf                labels;
+	const char               *reason;
 	char                      hex[65];
 	bool                      served;
 	int                       rc = -1;
@@ -86,14 +89,14 @@ int project_configure(struct store *st, const struct env *env, const struct proj
 		put_labels(&labels, choices);
 	serving_settings(env, p, &settings);
 	served = model_kinds_for(config, serving_kinds(env, p, &a), &settings, kind) > 0;
+	reason = served ? NULL : config->reason != NULL ? config->reason : "no kind of model serves this config";
 	if (!served)
-		log_line(LOG_WARNING, "project %lld: %s", (long long)p->id,
-		         config->reason != NULL ? config->reason : "no kind of model serves this config");
+		log_line(LOG_WARNING, "project %lld: %s", (long long)p->id, reason);
 	hash_of(xml, hex);
 	if (buf_check(&labels, "the label set", e) == 0 &&
 	    store_project_config(st, p->row, xml, hex, choices == NULL ? NULL : choices->name,
 	                         choices == NULL ? NULL : config->text->value, buf_span(&labels),
-	                         served ? NULL : config->reason, e) == 0) {
+	                         reason, e) == 0) {
 		rc = 0;
 		if (p->label_config.p != NULL && p->updates > 0 && served && !same_labels(p->labels, choices, &a))
 			rc = store_job_queue(st, p->row, "labels", clock_s(), NULL, e);

@@ -33,6 +33,7 @@ struct reading {
 	size_t                   n;
 	int64_t                 *seen;        /* annotation ids */
 	size_t                   n_seen, cap_seen;
+	bool                     nameless;    /* there was an annotation whose id can't be read */
 	struct reconcile_result *result;
 };
 
@@ -48,6 +49,32 @@ static int note_seen(struct reading *r, int64_t id, struct err *e)
 		r->seen = grown;
 	}
 	r->seen[r->n_seen++] = id;
+	return 0;
+}
+
+/* An annotation that can't be read is there all the same. */
+static int note_unread(struct reading *r, struct span annotation, struct err *e)
+{
+	int64_t id;
+
+	if (ls_id_parse(&id, annotation, "annotation", NULL) == 0)
+		return note_seen(r, id, e);
+	r->nameless = true;
+	return 0;
+}
+
+/* Those of a task that can't be read. */
+static int note_all_unread(struct reading *r, struct span task, struct err *e)
+{
+	struct json_iter it;
+	struct span      list, annotation;
+
+	r->nameless |= json_type(task) != JSON_OBJECT;
+	if (json_member(task, "annotations", &list) != 0)
+		return 0;
+	for (it = json_each(list); json_next(&it, NULL, &annotation); )
+		if (note_unread(r, annotation, e) < 0)
+			return -1;
 	return 0;
 }
 
@@ -76,7 +103,7 @@ static int put_annotations(struct reading *r, const struct ls_task *t, struct sp
 	for (size_t i = 0; json_next(&it, NULL, &json); i++) {
 		snprintf(where, sizeof where, "task %lld: annotations[%zu]", (long long)t->id, i);
 		if (annotation_parse(&a, json, where, &why) < 0) {
-			if (unreadable(r, &why, e) < 0)
+			if (unreadable(r, &why, e) < 0 || note_unread(r, json, e) < 0)
 				return -1;
 			continue;
 		}
@@ -99,7 +126,7 @@ static int put_task(struct reading *r, struct span json, int64_t event, int64_t 
 
 	r->result->tasks++;
 	if (ls_task_parse(&t, json, "task", &why) < 0)
-		return unreadable(r, &why, e);
+		return unreadable(r, &why, e) < 0 ? -1 : note_all_unread(r, json, e);
 	row = task_row_of(&t);
 	if (store_task_put(r->st, r->project, &row, r->since, &one, e) < 0)
 		return -1;
@@ -193,6 +220,17 @@ static int delete_missing(struct reading *r, int64_t event, int64_t *changed, st
 	return rc;
 }
 
+/* The reading came to its end: what it did not show is gone. */
+static int finish_reading(struct reading *r, struct err *e)
+{
+	if (r->nameless) {
+		log_line(LOG_WARNING, "nothing is taken for deleted: the export has annotations without an id");
+		return 0;
+	}
+	qsort(r->seen, r->n_seen, sizeof *r->seen, by_id);
+	return in_event(r, delete_missing, e);
+}
+
 static void reading_init(struct reading *r, struct store *st, int64_t project, const char *source,
                          struct reconcile_result *result)
 {
@@ -257,8 +295,7 @@ static int read_export(struct reading *r, const struct env *env, struct ls_api *
 	    take_project(r->st, env, r->project, p, api, a, e) < 0 ||
 	    ls_api_export(api, p->id, take_task, r, e) < 0 || flush(r, e) < 0)
 		return -1;
-	qsort(r->seen, r->n_seen, sizeof *r->seen, by_id);
-	if (in_event(r, delete_missing, e) < 0 || store_begin(r->st, e) < 0)
+	if (finish_reading(r, e) < 0 || store_begin(r->st, e) < 0)
 		return -1;
 	if (store_fetched(r->st, r->project, clock_s(), p->unread, (int64_t)((clock_monotonic() - began) * 1000), e) < 0 || store_commit(r->st, e) < 0) {
 		store_rollback(r->st);

@@ -3,10 +3,10 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "digest.h"
 #include "parts.h"
 
 #include <pthread.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -38,23 +38,12 @@ static struct {
 
 /* ---- the version string ----------------------------------------------------- */
 
-static void hash_span(crypto_hash_sha256_state *h, struct span s)
-{
-	unsigned char len[8];
-
-	for (size_t i = 0; i < sizeof len; i++)
-		len[i] = (unsigned char)((uint64_t)s.len >> (8 * i));
-	crypto_hash_sha256_update(h, len, sizeof len);
-	if (s.len > 0)
-		crypto_hash_sha256_update(h, (const unsigned char *)s.p, s.len);
-}
-
 static void hash_settings(crypto_hash_sha256_state *h, const struct env *env)
 {
 	char text[64];
 
 	snprintf(text, sizeof text, "%s %.17g", env_token_pattern_name(env->token_pattern), env->logreg_c);
-	hash_span(h, span_of(text));
+	digest_add(h, span_of(text));
 }
 
 static int by_name(const void *a, const void *b)
@@ -74,7 +63,7 @@ static int hash_labels(crypto_hash_sha256_state *h, const struct control_tag *co
 		names[i] = control->labels[i].name;
 	qsort(names, n, sizeof *names, by_name);
 	for (size_t i = 0; i < n; i++)
-		hash_span(h, span_of(names[i]));
+		digest_add(h, span_of(names[i]));
 	free(names);
 	return 0;
 }
@@ -95,16 +84,16 @@ int serving_version(const struct env *env, const struct label_config *config, co
 		f += (size_t)snprintf(formats + f, sizeof formats - f, "%s%u", i == 0 ? "" : "+", kind[i]->format);
 	}
 	crypto_hash_sha256_init(&h);
-	hash_span(&h, SPAN("prelabel model version"));
-	hash_span(&h, v != NULL ? v->examples_hash : SPAN(""));
+	digest_add(&h, SPAN("prelabel model version"));
+	digest_add(&h, v != NULL ? v->examples_hash : SPAN(""));
 	for (size_t i = 0; i < n; i++) {
-		hash_span(&h, SPAN("labels"));
+		digest_add(&h, SPAN("labels"));
 		if (hash_labels(&h, kind[i]->serves(config, (struct span){ NULL, 0 }, &settings), e) < 0)
 			return -1;
 	}
-	hash_span(&h, SPAN("settings"));
+	digest_add(&h, SPAN("settings"));
 	hash_settings(&h, env);
-	hash_span(&h, v != NULL ? v->formats : span_of(formats));
+	digest_add(&h, v != NULL ? v->formats : span_of(formats));
 	crypto_hash_sha256_final(&h, sum);
 	sodium_bin2hex(hex, sizeof hex, sum, 3);
 	snprintf(out, VERSION_TEXT_MAX, "%s-%lld-%s", name, (long long)(v != NULL ? v->number : 0), hex);
@@ -192,13 +181,20 @@ static int make_models(struct store *st, const struct project *p, struct entry *
 }
 
 /* A damaged version is not served again, by this process or another; the project
- * then has the one before it. */
+ * then has the one before it.  One that is no longer in force was not damaged: its
+ * parts may have been deleted when the next was published (KEEP_VERSIONS=1). */
 static int give_up_version(struct store *st, struct project *p, struct arena *a, const struct err *why,
                            struct err *e)
 {
+	const int64_t row = p->version.row;
+
+	if (store_project_get(st, p->row, a, p, e) < 0)
+		return -1;
+	if (p->version.row != row)
+		return 0;
 	log_line(LOG_ERROR, "project %lld: version %lld is damaged (%s): going back to the one before",
 	         (long long)p->id, (long long)p->version.number, why->msg);
-	if (store_version_damaged(st, p->version.row, e) < 0)
+	if (store_version_damaged(st, row, e) < 0)
 		return -1;
 	return store_project_get(st, p->row, a, p, e);
 }
@@ -289,24 +285,56 @@ static int merge(struct prediction *p, const struct prediction *one, struct aren
 	return 0;
 }
 
-int serving_predict(const struct serving *s, const struct task *task, struct span context,
-                    struct arena *scratch, struct prediction *p, struct err *e)
+size_t serving_batch(const struct serving *s)
 {
-	const bool        alone = interactive(context);
-	struct prediction one;
+	for (size_t i = 0; i < s->n; i++)
+		if (s->part[i].kind->predict_batch != NULL)
+			return SERVING_BATCH_MAX;
+	return 1;
+}
 
-	*p = (struct prediction){ .score = 0 };
+/* What one kind says to the tasks, merged with what the others said. */
+static int ask(const struct serving *s, size_t part, const struct task tasks[], size_t n, struct span context,
+               struct arena *scratch, struct prediction p[], struct err *e)
+{
+	const struct model_kind *kind = s->part[part].kind;
+	struct prediction        one[SERVING_BATCH_MAX];
+
+	memset(one, 0, n * sizeof *one);
+	if (kind->predict_batch != NULL &&
+	    kind->predict_batch(s->part[part].model, tasks, n, context, scratch, one, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		if (kind->predict_batch == NULL &&
+		    kind->predict(s->part[part].model, &tasks[i], context, scratch, &one[i], e) < 0)
+			return -1;
+		if (prediction_check(&one[i], s->config, e) < 0 || merge(&p[i], &one[i], scratch, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int serving_predict_batch(const struct serving *s, const struct task tasks[], size_t n, struct span context,
+                          struct arena *scratch, struct prediction p[], struct err *e)
+{
+	const bool alone = interactive(context);
+
+	memset(p, 0, n * sizeof *p);
 	for (size_t i = 0; i < s->n; i++) {
 		if (alone && s->part[i].kind->serves(s->config, context, &s->settings) == NULL)
 			continue;
-		one = (struct prediction){ .score = 0 };
-		if (s->part[i].kind->predict(s->part[i].model, task, context, scratch, &one, e) < 0 ||
-		    prediction_check(&one, s->config, e) < 0 || merge(p, &one, scratch, e) < 0)
+		if (ask(s, i, tasks, n, context, scratch, p, e) < 0)
 			return -1;
 		if (alone)
 			break;
 	}
 	return 0;
+}
+
+int serving_predict(const struct serving *s, const struct task *task, struct span context,
+                    struct arena *scratch, struct prediction *p, struct err *e)
+{
+	return serving_predict_batch(s, task, 1, context, scratch, p, e);
 }
 
 /* ---- the table ----------------------------------------------------------------- */
@@ -317,9 +345,9 @@ static void key_of(struct key *k, const struct env *env, const struct project *p
 
 	*k = (struct key){ .version = p == NULL ? 0 : p->version.row };
 	crypto_hash_sha256_init(&h);
-	hash_span(&h, label_config);
-	hash_span(&h, p == NULL || p->version.row == 0 ? SPAN("") : p->version.examples_hash);
-	hash_span(&h, p == NULL ? SPAN("") : p->extra_params);
+	digest_add(&h, label_config);
+	digest_add(&h, p == NULL || p->version.row == 0 ? SPAN("") : p->version.examples_hash);
+	digest_add(&h, p == NULL ? SPAN("") : p->extra_params);
 	hash_settings(&h, env);
 	crypto_hash_sha256_final(&h, k->hash);
 }

@@ -3,8 +3,8 @@
  * models of the version in force, loaded.
  *
  * A process keeps the last few under (version, label config, settings); threads
- * share them by reference count and wait for each other only while the same one
- * is being loaded.  Nothing in a struct serving changes once it is made.
+ * share them by reference count.  Only those wait that need one which is not kept,
+ * since one is made at a time.  Nothing in a struct serving changes once it is made.
  */
 #ifndef SERVING_H
 #define SERVING_H
@@ -43,6 +43,13 @@ void serving_release(struct serving *s);        /* NULL allowed */
  */
 int  serving_predict(const struct serving *s, const struct task *task, struct span context,
                      struct arena *scratch, struct prediction *p, struct err *e);
+
+/* The same for n tasks of one request, p[n]; and how many at once are worth while: 1
+ * where no kind asks for more (predict_batch). */
+#define SERVING_BATCH_MAX 256
+int    serving_predict_batch(const struct serving *s, const struct task tasks[], size_t n, struct span context,
+                             struct arena *scratch, struct prediction p[], struct err *e);
+size_t serving_batch(const struct serving *s);
 
 /* The kinds of model for a project, as "a+b" from its extra_params or MODEL; NULL:
  * chosen by the label config.  From the arena, or borrowed from env. */

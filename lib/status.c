@@ -369,7 +369,7 @@ int status_versions(struct request *req, struct reply *reply, struct err *e)
 
 	if (context_store(c, &st, e) < 0 || (rc = named_project(req, st, &row, e)) < 0)
 		goto fail;
-	if (rc == 1) {
+	if (rc != 0) {
 		o = of_all(req, st, "versions", version_in_force, e);
 	} else {
 		all = status_version_list(st, req->env, row, e);

@@ -157,7 +157,7 @@ static int environment(const struct start *st, rlim_t fds, struct err *e)
 	const struct env     *env = st->s->env;
 	const struct env_row *rows;
 	size_t                n;
-	char                  bind_to[300];
+	char                  bind_to[300], command[PATH_MAX], folder[PATH_MAX];
 
 	if ((n = env_rows(&rows, e)) == 0 || env_export(e) < 0)
 		return -1;
@@ -174,6 +174,15 @@ static int environment(const struct start *st, rlim_t fds, struct err *e)
 		(void)unsetenv(rows[i].older);
 	}
 
+	/* The web server runs its programs in their own folder: ./data would be another
+	 * one for each. */
+	if (realpath(env->model_dir, folder) == NULL)
+		return err_set(e, ERR_USAGE, "MODEL_DIR=%.100s: %s", env->model_dir, strerror(errno));
+	if (set("MODEL_DIR", folder, e) < 0)
+		return -1;
+	if (env->model_command != NULL && realpath(env->model_command, command) != NULL &&
+	    set("MODEL_COMMAND", command, e) < 0)
+		return -1;
 	snprintf(bind_to, sizeof bind_to, strchr(env->host, ':') != NULL ? "[%s]" : "%s", env->host);
 	if (set("PRELABEL_BIND", bind_to, e) < 0 ||
 	    set_number("PRELABEL_BODY_KB", env_body_max(env) >> 10, e) < 0 ||

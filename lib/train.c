@@ -317,8 +317,7 @@ static int count_held_out(void *arg, const struct example *ex, const struct pred
 {
 	struct held_out *h = arg;
 	size_t           gold = (size_t)control_label(h->control, ex->label);
-	int              predicted = p->n_regions == 0 || p->regions[0].n_names == 0 ? -1
-	                             : control_label(h->control, span_of(p->regions[0].names[0]));
+	int              predicted = prediction_choice(p, h->control);
 
 	(void)e;
 	if (predicted >= 0 && p->n_proba > gold)
@@ -382,6 +381,9 @@ static int train(struct run *r, struct train_result *result, struct err *e)
 	struct version  v;
 	int             rc = -1;
 
+	/* Those that died did not get as far as to count what failed. */
+	if (r->lease.attempt > JOB_ATTEMPTS_MAX)
+		return err_set(e, ERR_MEMORY, "the trainer died in the last of %d attempts", JOB_ATTEMPTS_MAX);
 	arena_init(&m.arena, (size_t)256 << 20);
 	if (fetch(r, e) < 0 || gather(r, &m, e) < 0)
 		goto out;
@@ -457,12 +459,14 @@ static int end_job(struct run *r, const struct err *why, struct train_result *re
 /* 0 taken; 1 nothing to take. */
 static int take(struct run *r, int64_t project, bool queue, struct err *e)
 {
-	int rc = store_begin(r->st, e);
+	enum job_state state;
+	int            rc = store_begin(r->st, e);
 
 	if (rc < 0)
 		return -1;
-	/* Queued and taken in one transaction: no other trainer comes between. */
-	if (queue)
+	/* Queued and taken in one transaction: no other trainer comes between.  Never
+	 * behind a job that runs: its trainer would take that one as well. */
+	if (queue && (rc = store_job_open(r->st, project, &state, e)) == 0 && state != JOB_RUNNING)
 		rc = store_job_queue(r->st, project, "command", clock_s(), NULL, e);
 	if (rc == 0)
 		rc = store_lease_take(r->st, project, clock_s(), &r->lease, e);
@@ -490,10 +494,9 @@ int train_run(struct store *st, const struct env *env, int64_t project, const st
 		if (rc == 1) {
 			if (!opt->foreground || result->state != JOB_NONE)
 				return 0;
-			/* Another trainer is at it; ours follows (store_job_queue noted it). */
+			/* Another trainer is at it; ours follows. */
 			if (opt->show != NULL)
 				opt->show(opt->arg, "waiting for the training under way", 0);
-			queue = false;
 			for (int i = 0; i < 20 && !stopped; i++)
 				usleep(50000);
 			if (stopped)

@@ -31,7 +31,7 @@ CREATE TABLE task (
 	id              INTEGER NOT NULL, -- Label Studio's; negative: imported from JSON lines
 	data            TEXT,             -- task.data, a JSON object; NULL in a deleted task
 	updated_us      INTEGER,          -- task.updated_at; NULL: not told
-	deleted         INTEGER NOT NULL DEFAULT 0, -- 1: deleted; a late event does not bring it back
+	deleted         INTEGER NOT NULL DEFAULT 0, -- event.row that deleted it; a late event does not bring it back
 	PRIMARY KEY (project, id)
 ) STRICT;
 

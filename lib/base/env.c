@@ -14,6 +14,7 @@
 
 enum env_type { ENV_STRING, ENV_SECRET, ENV_URL, ENV_INT, ENV_REAL, ENV_CHOICE };
 
+#define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 #define PROCESSORS "processors"    /* a default that depends on the machine */
 
 static const struct env_var {
@@ -154,17 +155,16 @@ static int url_of(const char *value, char out[ENV_URL_MAX])
 static int read_one(struct env *env, const struct env_var *v, struct err *e)
 {
 	char        buf[64], *end;
-	const char *value = given(v);
+	const char *value = given(v), *older = v->older == NULL ? NULL : getenv(v->older);
 	void       *field = (char *)env + v->offset;
 	double      real;
 
-	if (v->older != NULL && getenv(v->older) != NULL && getenv(v->older)[0] != '\0' &&
-	    value != getenv(v->older) && strcmp(value, getenv(v->older)) != 0) {
+	if (value != NULL && older != NULL && older[0] != '\0' && strcmp(value, older) != 0) {
 		if (v->type == ENV_SECRET)
 			return err_set(e, ERR_USAGE, "%s and %s are both set and differ: set one of them",
 			               v->name, v->older);
 		return err_set(e, ERR_USAGE, "%s=%.70s and %s=%.70s differ: set one of them",
-		               v->name, value, v->older, getenv(v->older));
+		               v->name, value, v->older, older);
 	}
 	if (value == NULL)
 		value = default_of(v, buf);
@@ -196,8 +196,73 @@ static int read_one(struct env *env, const struct env_var *v, struct err *e)
 	return 0;
 }
 
+/* ---- variables for the model ------------------------------------------------ */
+
+#define WITH "PRELABEL_WITH"       /* NAME=value, one a line */
+
+static const struct env_var *setting(const char *name)
+{
+	for (size_t i = 0; i < countof(vars); i++)
+		if (strcmp(name, vars[i].name) == 0 || (vars[i].older != NULL && strcmp(name, vars[i].older) == 0))
+			return &vars[i];
+	return NULL;
+}
+
+int env_give(const char *name, const char *value, bool over)
+{
+	const struct env_var *v = setting(name);
+	const char           *old = v == NULL ? getenv(name) : given(v), *with = getenv(WITH);
+	size_t                len = strlen(name);
+	char                 *more;
+	int                   rc;
+
+	if (len == 0 || strspn(name, NAME_CHARS) != len || (name[0] >= '0' && name[0] <= '9') || strchr(value, '\n') != NULL)
+		return -1;
+	if (!over && old != NULL && old[0] != '\0') {
+		if (v != NULL)
+			return 0;
+		value = old;
+	}
+	if (v != NULL && v->older != NULL)
+		unsetenv(strcmp(name, v->older) == 0 ? v->name : v->older);
+	if (setenv(name, value, 1) < 0)
+		return -1;
+	if (v != NULL)
+		return 0;
+	/* Of two lines with one name the later counts. */
+	if (asprintf(&more, "%s%s=%s\n", with == NULL ? "" : with, name, value) < 0)
+		return -1;
+	rc = setenv(WITH, more, 1);
+	free(more);
+	return rc;
+}
+
+static int unpack(struct err *e)
+{
+	const char *with = getenv(WITH);
+	char       *copy = with == NULL ? NULL : strdup(with), *line, *eq, *rest = NULL;
+	int         rc = 0;
+
+	if (with == NULL)
+		return 0;
+	if (copy == NULL)
+		return err_memory(e);
+	for (line = strtok_r(copy, "\n", &rest); line != NULL && rc == 0; line = strtok_r(NULL, "\n", &rest)) {
+		eq = strchr(line, '=');
+		if (eq == NULL || eq == line)
+			continue;
+		*eq = '\0';
+		if (setting(line) == NULL && setenv(line, eq + 1, 1) < 0)
+			rc = err_memory(e);
+	}
+	free(copy);
+	return rc;
+}
+
 int env_read(struct env *env, struct err *e)
 {
+	if (unpack(e) < 0)
+		return -1;
 	*env = (struct env){ 0 };
 	for (size_t i = 0; i < countof(vars); i++)
 		if (read_one(env, &vars[i], e) < 0)

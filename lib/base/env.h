@@ -61,6 +61,13 @@ size_t env_rows(const struct env_row **rows, struct err *e);   /* 0 on failure; 
  * environment, for programs that read it (lighttpd.conf).  Before any thread. */
 int env_export(struct err *e);
 
+/* A value for a variable from elsewhere: an option, a file.  Any name: what is no
+ * setting is for the model, and reaches it wherever it runs, by PRELABEL_WITH, which
+ * env_read() unpacks in the programs behind a web server that hands on what its list
+ * names.  over: in place of one that is there.  0, or -1 when name is no name of a
+ * variable or value holds a line break.  Before any thread. */
+int env_give(const char *name, const char *value, bool over);
+
 /* The largest request body in bytes. */
 size_t env_body_max(const struct env *env);
 

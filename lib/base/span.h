@@ -27,7 +27,7 @@ static inline bool span_eq(struct span a, struct span b)
 
 static inline bool span_is(struct span a, const char *s)
 {
-	return span_eq(a, span_of(s));
+	return s == NULL ? a.len == 0 : span_eq(a, span_of(s));
 }
 
 /* Byte order, then length: for UTF-8 this is the order of code points. */

@@ -68,7 +68,7 @@ static int postings_build(struct postings *p, const struct columns *c, const str
 	struct hash_key key = hash_key_random();
 	uint32_t        n = 0;
 
-	p->at = malloc((t->n_terms + 1) * sizeof *p->at);
+	p->at = calloc(t->n_terms + 1, sizeof *p->at);
 	p->sum = calloc(t->n_terms + 1, sizeof *p->sum);
 	if (p->at == NULL || p->sum == NULL)
 		return err_memory(e);
@@ -161,11 +161,11 @@ static int number_groups(struct columns *c, const uint32_t *df, uint32_t *first,
 {
 	size_t    n = c->n_groups;
 	uint32_t *at = calloc(c->n_docs + 2, sizeof *at);
-	uint32_t *to = malloc((n + 1) * sizeof *to), *old = malloc((n + 1) * sizeof *old);
+	uint32_t *to = calloc(n + 1, sizeof *to), *old = calloc(n + 1, sizeof *old);
 	int       rc = -1;
 
-	c->df = malloc((n + 1) * sizeof *c->df);
-	c->idf = malloc((n + 1) * sizeof *c->idf);
+	c->df = calloc(n + 1, sizeof *c->df);
+	c->idf = calloc(n + 1, sizeof *c->idf);
 	c->root = calloc(n + 1, sizeof *c->root);
 	if (at == NULL || to == NULL || old == NULL || c->df == NULL || c->idf == NULL || c->root == NULL) {
 		err_memory(e);
@@ -265,7 +265,7 @@ int columns_merge(struct columns *c, const struct counts *t, struct err *e)
 {
 	struct postings p = { 0 };
 	uint32_t       *df = calloc(t->n_terms + 1, sizeof *df);
-	uint32_t       *first = malloc((t->n_terms + 1) * sizeof *first);
+	uint32_t       *first = calloc(t->n_terms + 1, sizeof *first);
 	int             rc = -1;
 
 	*c = (struct columns){ .n_docs = t->n_docs, .n_terms = t->n_terms };

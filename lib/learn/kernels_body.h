@@ -10,7 +10,7 @@ TARGET static void NAME(gather)(double *t, size_t ld, const uint32_t *at, const 
 {
 	size_t c = 0;
 
-	for (; c + 8 * WIDTH <= ld; c += 8 * WIDTH) {
+	for (; c + (size_t)8 * WIDTH <= ld; c += (size_t)8 * WIDTH) {
 		VEC *to = (VEC *)(t + c);
 		VEC  a0 = to[0], a1 = to[1], a2 = to[2], a3 = to[3], a4 = to[4], a5 = to[5], a6 = to[6], a7 = to[7];
 
@@ -35,7 +35,7 @@ TARGET static void NAME(gather)(double *t, size_t ld, const uint32_t *at, const 
 		to[6] = a6;
 		to[7] = a7;
 	}
-	for (; c + 4 * WIDTH <= ld; c += 4 * WIDTH) {
+	for (; c + (size_t)4 * WIDTH <= ld; c += (size_t)4 * WIDTH) {
 		VEC *to = (VEC *)(t + c), a0 = to[0], a1 = to[1], a2 = to[2], a3 = to[3];
 
 		for (size_t i = 0; i < n; i++) {

@@ -124,6 +124,11 @@ struct model_kind {
 	int  (*predict)(const struct model *m, const struct task *task, struct span context,
 	                struct arena *scratch, struct prediction *p, struct err *e);
 
+	/* Optional (NULL): several tasks of one request at once, p[n] in their order; then
+	 * predict() is not called for requests. */
+	int  (*predict_batch)(const struct model *m, const struct task tasks[], size_t n, struct span context,
+	                      struct arena *scratch, struct prediction p[], struct err *e);
+
 	int  (*save)(const struct model *m, struct model_parts *parts, struct err *e);
 
 	/* Labels that the config lacks are dropped and the rest renormalised; with none

@@ -85,7 +85,8 @@ int store_project_title(struct store *st, int64_t row, struct span title, struct
 /* A project and all that is kept of it. */
 int store_project_delete(struct store *st, int64_t row, struct err *e);
 
-/* After deletions: gives their space back and leaves no byte of them in file or journal. */
+/* After deletions: gives their space back and leaves no byte of them in file or
+ * journal.  ERR_BUSY: some are left in the journal, because another reads. */
 int store_compact(struct store *st, struct err *e);
 
 struct project_counts {

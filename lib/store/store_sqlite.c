@@ -204,15 +204,16 @@ static int exec(struct store *st, const char *sql, struct err *e)
 	return rc == SQLITE_OK ? 0 : db_error(st->db, rc, e);
 }
 
-static int user_version(struct store *st, int *version, struct err *e)
+/* The first number that a pragma answers. */
+static int pragma(struct store *st, const char *sql, int *n, struct err *e)
 {
 	sqlite3_stmt *s;
-	int           rc = sqlite3_prepare_v2(st->db, "PRAGMA user_version", -1, &s, NULL);
+	int           rc = sqlite3_prepare_v2(st->db, sql, -1, &s, NULL);
 
 	if (rc != SQLITE_OK)
 		return db_error(st->db, rc, e);
 	rc = sqlite3_step(s);
-	*version = rc == SQLITE_ROW ? sqlite3_column_int(s, 0) : 0;
+	*n = rc == SQLITE_ROW ? sqlite3_column_int(s, 0) : 0;
 	sqlite3_finalize(s);
 	return rc == SQLITE_ROW ? 0 : db_error(st->db, rc, e);
 }
@@ -224,7 +225,7 @@ static int migrate(struct store *st, struct err *e)
 	int  version;
 	char mark[48];
 
-	if (user_version(st, &version, e) < 0)
+	if (pragma(st, "PRAGMA user_version", &version, e) < 0)
 		return -1;
 	while (version != SCHEMA_VERSIONS) {
 		if (version > SCHEMA_VERSIONS)
@@ -233,7 +234,7 @@ static int migrate(struct store *st, struct err *e)
 		if (store_begin(st, e) < 0)
 			return -1;
 		/* Another program may have done it meanwhile. */
-		if (user_version(st, &version, e) < 0)
+		if (pragma(st, "PRAGMA user_version", &version, e) < 0)
 			goto fail;
 		if (version < SCHEMA_VERSIONS) {
 			snprintf(mark, sizeof mark, "PRAGMA user_version = %d", version + 1);
@@ -469,6 +470,20 @@ int store_project_get(struct store *st, int64_t row, struct arena *a, struct pro
 	return rc;
 }
 
+/* list[n], with room for one more: itself, or a copy of twice its size; NULL. */
+static void *with_room(struct arena *a, void *list, size_t n, size_t *cap, size_t size)
+{
+	void *grown;
+
+	if (n < *cap)
+		return list;
+	*cap = *cap == 0 ? 16 : *cap * 2;
+	grown = arena_array(a, *cap, size);
+	if (grown != NULL && n > 0)
+		memcpy(grown, list, n * size);
+	return grown;
+}
+
 /* All integers of column 0 of a running query. */
 static int int_list(struct store *st, sqlite3_stmt **sp, int rc, struct arena *a, int64_t **list, size_t *n,
                     struct err *e)
@@ -480,17 +495,12 @@ static int int_list(struct store *st, sqlite3_stmt **sp, int rc, struct arena *a
 	*list = NULL;
 	*n = 0;
 	for (; rc == 0; rc = next(st, s, e)) {
-		if (*n == cap) {
-			cap = cap == 0 ? 64 : cap * 2;
-			grown = arena_array(a, cap, sizeof *grown);
-			if (grown == NULL) {
-				done(s);
-				return err_memory(e);
-			}
-			if (*n > 0)
-				memcpy(grown, *list, *n * sizeof *grown);
-			*list = grown;
+		grown = with_room(a, *list, *n, &cap, sizeof *grown);
+		if (grown == NULL) {
+			done(s);
+			return err_memory(e);
 		}
+		*list = grown;
 		(*list)[(*n)++] = column_int(s, 0);
 	}
 	return rc == 1 ? 0 : -1;
@@ -528,7 +538,11 @@ int store_project_delete(struct store *st, int64_t row, struct err *e)
 
 int store_compact(struct store *st, struct err *e)
 {
-	return exec(st, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE);", e);
+	int busy;
+
+	if (exec(st, "VACUUM", e) < 0 || pragma(st, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, e) < 0)
+		return -1;
+	return busy == 0 ? 0 : err_set(e, ERR_BUSY, "what was deleted is still in the journal: another program reads the store");
 }
 
 int store_project_counts(struct store *st, int64_t row, struct project_counts *c, struct err *e)
@@ -591,13 +605,13 @@ int store_task_put(struct store *st, int64_t project, const struct task_row *t, 
 	if (rc < 0)
 		return -1;
 	if (rc == 0) {
-		bool    same = span_eq(column_span(s, 0), t->data), deleted = column_int(s, 2) != 0;
-		int64_t kept_us = column_int(s, 1);
+		bool    same = span_eq(column_span(s, 0), t->data);
+		int64_t kept_us = column_int(s, 1), deleted = column_int(s, 2);
 
 		done(s);
 		/* Label Studio moves a task's updated_at with each annotation: what
 		 * matters here is whether the data did change. */
-		if (deleted ? revive_until == 0 : same || (t->updated_us != STORE_NULL &&
+		if (deleted != 0 ? deleted > revive_until : same || (t->updated_us != STORE_NULL &&
 		    kept_us != STORE_NULL && t->updated_us < kept_us))
 			return 0;
 	}
@@ -665,7 +679,7 @@ int store_annotation_delete(struct store *st, int64_t project, int64_t id, int64
 int store_task_delete(struct store *st, int64_t project, int64_t id, int64_t event, int64_t *changed,
                       struct err *e)
 {
-	if (change(st, SQL_TASK_DELETE, e, "ii", project, id) < 0)
+	if (change(st, SQL_TASK_DELETE, e, "iii", project, id, event) < 0)
 		return -1;
 	*changed = change(st, SQL_ANNOTATION_DELETE_TASK, e, "iii", project, id, event);
 	return *changed < 0 ? -1 : 0;
@@ -962,21 +976,12 @@ int store_version_list(struct store *st, int64_t project, struct arena *a, struc
 
 	*list = NULL;
 	for (*n = 0; rc == 0; rc = next(st, s, e)) {
-		if (*n == cap) {
-			cap = cap == 0 ? 16 : cap * 2;
-			grown = arena_array(a, cap, sizeof *grown);
-			if (grown == NULL) {
-				done(s);
-				return err_memory(e);
-			}
-			if (*n > 0)
-				memcpy(grown, *list, *n * sizeof *grown);
-			*list = grown;
-		}
-		if (read_version(s, a, &(*list)[*n], e) < 0) {
+		grown = with_room(a, *list, *n, &cap, sizeof *grown);
+		if (grown == NULL || read_version(s, a, &grown[*n], e) < 0) {
 			done(s);
-			return -1;
+			return grown == NULL ? err_memory(e) : -1;
 		}
+		*list = grown;
 		(*n)++;
 	}
 	return rc == 1 ? 0 : -1;

@@ -639,6 +639,10 @@ int label_config_parse(struct label_config **config, struct span xml, struct err
 		rc = read_elements(b, xml);
 	if (rc == 0)
 		rc = assemble(b, &w->config);
+	if (rc == 0) {
+		w->config.xml = (struct span){ arena_copy(&w->arena, xml), xml.len };
+		rc = w->config.xml.p == NULL ? err_memory(e) : 0;
+	}
 	free(b);
 	if (rc < 0) {
 		label_config_free(&w->config);

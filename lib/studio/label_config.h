@@ -63,6 +63,7 @@ struct label_config {
 	const struct control_tag *choices;      /* the first Choices over a Text; NULL: none */
 	const struct object_tag  *text;         /* and the first Text among its inputs */
 	const char               *reason;       /* why choices is NULL, one sentence; else NULL */
+	struct span               xml;          /* as it was given */
 	unsigned char             hash[32];     /* SHA-256 of the XML */
 };
 

@@ -20,6 +20,14 @@ static const struct {
 	[REGION_NUMBER]   = { "Number",   "number",   "number" },
 };
 
+int prediction_choice(const struct prediction *p, const struct control_tag *control)
+{
+	for (size_t i = 0; i < p->n_regions; i++)
+		if (p->regions[i].control == control && p->regions[i].n_names > 0)
+			return control_label(control, span_of(p->regions[i].names[0]));
+	return -1;
+}
+
 /* ---- what leaves is looked at ------------------------------------------------- */
 
 static bool has_to_name(const struct control_tag *control, const char *name)

@@ -54,6 +54,9 @@ struct prediction {
  * at before it leaves, since Label Studio keeps whatever it is given. */
 int prediction_check(const struct prediction *p, const struct label_config *config, struct err *e);
 
+/* The label of a control that is chosen, by its position; -1: none is. */
+int prediction_choice(const struct prediction *p, const struct control_tag *control);
+
 /*
  * Appends the entry of one task in the answer to /predict (interface.md "HTTP"):
  *

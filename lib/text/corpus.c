@@ -340,7 +340,7 @@ static int sort_level(const struct corpus *c, const uint32_t *level, size_t n, u
                       uint32_t base, uint32_t parent_base, size_t n_parents,
                       uint32_t **first, uint32_t **words, struct err *e)
 {
-	uint32_t *by_word = malloc((n + 1) * sizeof *by_word);
+	uint32_t *by_word = calloc(n + 1, sizeof *by_word);
 	uint32_t *at = calloc(c->n_words + 1, sizeof *at);
 	uint32_t *f = calloc(n_parents + 2, sizeof *f), *w = malloc((n + 1) * sizeof *w);
 

@@ -80,7 +80,7 @@ int web_error(struct request *req, struct reply *reply, struct err *e)
 		if (refusals[i].status == status)
 			return err_set(e, refusals[i].code, "%s", refusals[i].message);
 	if (status >= 500)
-		return err_set(e, ERR_BUSY, "the program that answers this was not there; it is being started again");
+		return err_set(e, ERR_BUSY, "the program that answers this was not there (it is being started again), or the disk is full");
 	/* Any other refusal keeps its status. */
 	reply->status = status;
 	put_error(&reply->body, status, http_reason(status), req->id);

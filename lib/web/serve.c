@@ -193,7 +193,7 @@ static void worker_close(struct worker *w)
 
 static void accept_loop(struct worker *w)
 {
-	const struct timespec pause = { .tv_nsec = 100 * 1000 * 1000 };
+	const struct timespec pause = { .tv_nsec = 100000000 };     /* 0.1 s */
 	FCGX_Request          fcgi;
 	int                   rc;
 
@@ -261,7 +261,7 @@ static sigset_t stop_signals(void)
  */
 static void stop_workers(struct server *s, struct worker workers[], size_t n)
 {
-	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+	const struct timespec pause = { .tv_nsec = 10000000 };      /* 10 ms */
 	bool                  waiting = true;
 
 	atomic_store(&s->stopping, true);

@@ -97,6 +97,24 @@ static void test_round_trip(void **state)
 	}
 }
 
+/* With several kinds for a project the first region may be another control's. */
+static void test_choice_of_a_control(void **state)
+{
+	static struct label        names[] = { { .name = "good" }, { .name = "bad" } };
+	static const struct control_tag choices = { .name = "c", .type = "Choices", .labels = names, .n_labels = 2 },
+	                                spans = { .name = "s", .type = "Labels", .labels = names, .n_labels = 1 };
+	static const char *const   good[] = { "good" }, *const bad[] = { "bad" };
+	const struct region        r[] = {
+		{ .type = REGION_LABELS, .control = &spans, .names = good, .n_names = 1 },
+		{ .type = REGION_CHOICES, .control = &choices, .names = bad, .n_names = 1 },
+	};
+
+	(void)state;
+	assert_int_equal(prediction_choice(&(struct prediction){ .regions = r, .n_regions = 2 }, &choices), 1);
+	assert_int_equal(prediction_choice(&(struct prediction){ .regions = r, .n_regions = 1 }, &choices), -1);
+	assert_int_equal(prediction_choice(&(struct prediction){ .score = 0 }, &choices), -1);
+}
+
 static void test_appends_and_fails(void **state)
 {
 	struct buf b;
@@ -120,6 +138,7 @@ int main(void)
 		cmocka_unit_test(test_form),
 		cmocka_unit_test(test_scores),
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_choice_of_a_control),
 		cmocka_unit_test(test_appends_and_fails),
 	};
 

@@ -62,6 +62,22 @@ static void every_statement_is_prepared_on_a_fresh_schema(void **state)
 	store_close(st);
 }
 
+/* The supervisor asks every second, and ended jobs are kept. */
+static void due_jobs_are_found_without_reading_those_that_ended(void **state)
+{
+	struct store *st = fresh();
+	sqlite3_stmt *s;
+	char          sql[1024];
+
+	(void)state;
+	snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", sql_text[SQL_JOB_DUE]);
+	assert_int_equal(sqlite3_prepare_v2(st->db, sql, -1, &s, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+	assert_non_null(strstr((const char *)sqlite3_column_text(s, 3), "USING INDEX train_job_open"));
+	sqlite3_finalize(s);
+	store_close(st);
+}
+
 /* As sqlite3 opens it: the programs themselves don't trust a schema with JSON in
  * its views, and have no need of them. */
 static void the_views_answer_a_person_with_sqlite3(void **state)
@@ -462,6 +478,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_statement_is_prepared_on_a_fresh_schema),
+		cmocka_unit_test(due_jobs_are_found_without_reading_those_that_ended),
 		cmocka_unit_test(the_views_answer_a_person_with_sqlite3),
 		cmocka_unit_test(a_committed_write_is_on_disk_and_the_journal_is_wal),
 		cmocka_unit_test(the_store_is_for_its_owner_alone),
