@@ -42,7 +42,7 @@ import urllib.parse
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
-VERSION = re.compile(r"^tfidf_logreg-(\d+)-([0-9a-f]{4,64})$")
+VERSION = re.compile(r"^(?:substring|(?:substring\+)?tfidf_logreg)-(\d+)-([0-9a-f]{4,64})$")
 DOCUMENTED = {200, 201, 202, 400, 401, 404, 405, 411, 413, 415, 422, 429, 503, 507}
 SLOW = float(os.environ.get("SLOW", "1"))    # time limits are multiplied by this (sanitizers)
 

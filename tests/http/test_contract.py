@@ -6,7 +6,7 @@ Four ways: in a sensible order on one store (sequence), each alone on a fresh st
 (alone), with basic auth user / pa:ss (auth), with a webhook secret (secret).
 
 In an expectation a string in angle brackets is a wildcard:
-    <version> <version N>   tfidf_logreg-N-hex, the same all over the answer
+    <version> <version N>   KIND-N-hex, the same all over the answer
     <versions> <versions, some>  a list of such strings; at least one
     <probability> <probability P>  finite, 0 to 1; within 1e-6 of P
     <same score>            the same number as the score of the entry
