@@ -2,8 +2,10 @@
 #include "base/clock.h"
 #include "base/env.h"
 #include "base/log.h"
+#include "check.h"
 #include "evaluate.h"
 #include "import.h"
+#include "init.h"
 #include "predict.h"
 #include "serving.h"
 #include "status.h"
@@ -31,6 +33,11 @@ struct args {
 	int64_t        queued;     /* project row, for a trainer */
 	bool           json;
 	bool           full;       /* train: read the export however recent the last one is */
+	bool           check;      /* start: look, don't serve */
+	bool           force;      /* init: write over what is there */
+	const char    *script;     /* init: the model, NULL: that of the templates */
+	mode_t         umask;      /* as it was given to us */
+	struct init_folder folder; /* start DIR */
 	char *const   *rest;       /* operands */
 	int            n_rest;
 	const char    *command;
@@ -57,6 +64,7 @@ static int project_row(struct args *a, int64_t *row)
 	size_t       n = 0;
 	int          rc;
 
+	*row = 0;
 	if (a->project != STORE_NULL) {
 		rc = store_project_find(a->st, a->project, STORE_NULL, row, &e);
 		if (rc == 1)
@@ -119,17 +127,80 @@ static int beside(const char *name, char path[PATH_MAX])
 	return snprintf(path, PATH_MAX, "%s/%s", self, name) < PATH_MAX ? access(path, F_OK) : -1;
 }
 
+/* Where pkg-config finds us, "" where that is not known: in a build, when installed. */
+static void pkgconfig_folder(char path[PATH_MAX])
+{
+	static const char *const places[] = { "prelabel.pc", "../pkgconfig/prelabel.pc" };
+
+	for (size_t i = 0; i < countof(places); i++) {
+		char found[PATH_MAX];
+
+		if (beside(places[i], found) == 0 && realpath(found, path) != NULL) {
+			*strrchr(path, '/') = '\0';
+			return;
+		}
+	}
+	path[0] = '\0';
+}
+
+/* start DIR: the folder's settings, and its own program where it has one, which then
+ * takes our place.  DONE: go on. */
+static int enter_folder(struct args *a)
+{
+	char       pkgconfig[PATH_MAX];
+	struct err e = { 0 };
+
+	if (a->n_rest > 1)
+		return usage_error(a, "takes one folder");
+	pkgconfig_folder(pkgconfig);
+	if (init_prepare(a->rest[0], pkgconfig, &a->folder, &e) < 0) {
+		fprintf(stderr, "prelabel: %s\n", e.msg);
+		return FAILED;
+	}
+	if (a->folder.prelabel[0] == '\0')
+		return DONE;
+	execl(a->folder.prelabel, "prelabel", "start", a->check ? "--check" : NULL, (char *)NULL);
+	perror(a->folder.prelabel);
+	return FAILED;
+}
+
+static int run_init(struct args *a)
+{
+	char        templates[PATH_MAX], conf[PATH_MAX], pkgconfig[PATH_MAX];
+	struct init in = { .script = a->script, .templates = templates, .conf = conf, .pkgconfig = pkgconfig, .force = a->force };
+	struct err  e = { 0 };
+	size_t      n;
+
+	if (a->n_rest != 1)
+		return usage_error(a, "needs one folder");
+	in.dir = a->rest[0];
+	if (beside("init", templates) < 0 || beside("lighttpd.conf", conf) < 0) {
+		err_set(&e, ERR_NOT_FOUND, "init/ and lighttpd.conf are not beside the program");
+		return fail(&e);
+	}
+	pkgconfig_folder(pkgconfig);
+	(void)umask(a->umask);
+	if (init_write(&in, &n, &e) < 0) {
+		fprintf(stderr, "prelabel: %s\n", e.msg);
+		return FAILED;
+	}
+	printf("%zu files are in %s: see its README.md, then `prelabel start %s`\n", n, in.dir, in.dir);
+	return DONE;
+}
+
 static int run_start(struct args *a)
 {
 	char       programs[PATH_MAX], conf[PATH_MAX], self[PATH_MAX];
 	struct err e = { 0 };
 
-	if (a->n_rest > 0)
-		return usage_error(a, "takes no operand");
+	if (a->check)
+		return check_start(&a->env, stdout) == 0 ? DONE : FAILED;
 	if (beside("cgi", programs) < 0 || beside("lighttpd.conf", conf) < 0 || beside("prelabel", self) < 0) {
 		err_set(&e, ERR_NOT_FOUND, "cgi/ and lighttpd.conf are not beside the program");
 		return fail(&e);
 	}
+	if (a->folder.conf[0] != '\0')
+		memcpy(conf, a->folder.conf, sizeof conf);
 	return supervisor_run(&(struct supervisor){ .env = &a->env, .programs = programs, .conf = conf,
 	                                            .prelabel = self, .due = jobs_due, .arg = a->st });
 }
@@ -356,16 +427,18 @@ static int put_predicted(const struct serving *s, struct span text, struct arena
 	const struct control_tag *control = s->config->choices;
 	struct prediction         p;
 	json_object              *o, *proba;
+	int                       label;
 
 	if (predict_text(s, text, scratch, &p, e) < 0)
 		return -1;
+	label = prediction_choice(&p, control);
 	o = json_object_new_object();
 	proba = json_object_new_object();
 	for (size_t i = 0; i < p.n_proba; i++)
 		json_object_object_add(proba, control->labels[i].name, json_object_new_double(p.proba[i]));
 	json_object_object_add(o, "text", json_object_new_string_len(text.p == NULL ? "" : text.p, (int)text.len));
-	json_object_object_add(o, "label", p.n_regions == 0 ? NULL : json_object_new_string(p.regions[0].names[0]));
-	json_object_object_add(o, "score", json_object_new_double(p.score));
+	json_object_object_add(o, "label", label < 0 ? NULL : json_object_new_string(control->labels[label].name));
+	json_object_object_add(o, "score", json_object_new_double(label >= 0 && p.n_proba > (size_t)label ? p.proba[label] : p.score));
 	json_object_object_add(o, "probabilities", proba);
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(o);
@@ -551,8 +624,14 @@ static const struct command {
 	bool        needs_store;
 	const char *operands, *help;
 } commands[] = {
-	{ "start", run_start, true, "[--host H] [--port P] [--log-level L] [--with KEY=VAL]…",
-	  "serve in the foreground: the web server, its programs and the trainers; Ctrl-C ends them all" },
+	{ "start", run_start, true, "[DIR] [--host H] [--port P] [--log-level L] [--with KEY=VAL]… [--basic-auth-user U]"
+	  " [--basic-auth-pass P] [--check]",
+	  "serve in the foreground: the web server, its programs and the trainers; Ctrl-C ends them all. DIR: a folder of"
+	  " `prelabel init`, built if need be. --with: a setting, or a variable for the model. --check: don't serve, say"
+	  " whether it would, and whether Label Studio takes the key" },
+	{ "init", run_init, false, "DIR [--script FILE] [--force]",
+	  "write a backend with a model of your own into the folder DIR: in C, or FILE, which is C, Python or any program"
+	  " (a FILE.py that does not exist is written too)" },
 	{ "status", run_status, true, "[--project N] [--json]", "counters, jobs, version in force, metrics" },
 	{ "train", run_train, true, "[--project N] [--full] [--json]",
 	  "read Label Studio's export (--full: however recent the last reading is), train and publish now" },
@@ -611,23 +690,26 @@ static int with_option(char *pair)
 	char *eq = strchr(pair, '=');
 	int   rc;
 
-	if (eq == NULL || eq == pair)
+	if (eq == NULL)
 		return -1;
 	*eq = '\0';
-	rc = setenv(pair, eq + 1, 1);
+	rc = env_give(pair, eq + 1, true);
 	*eq = '=';
 	return rc;
 }
 
 static int read_options(struct args *a, int argc, char *argv[])
 {
-	enum { PROJECT = 256, QUEUED, JSON, FULL, HOST, PORT, LOG_LEVEL, WITH, AUTH_USER, AUTH_PASS, HELP };
+	enum { PROJECT = 256, QUEUED, JSON, FULL, HOST, PORT, LOG_LEVEL, WITH, AUTH_USER, AUTH_PASS,
+	       CHECK, SCRIPT, FORCE, HELP };
 	static const struct option options[] = {
 		{ "project", required_argument, NULL, PROJECT }, { "queued", required_argument, NULL, QUEUED },
 		{ "json", no_argument, NULL, JSON }, { "full", no_argument, NULL, FULL }, { "host", required_argument, NULL, HOST },
 		{ "port", required_argument, NULL, PORT }, { "log-level", required_argument, NULL, LOG_LEVEL },
 		{ "with", required_argument, NULL, WITH }, { "basic-auth-user", required_argument, NULL, AUTH_USER },
-		{ "basic-auth-pass", required_argument, NULL, AUTH_PASS }, { "help", no_argument, NULL, HELP },
+		{ "basic-auth-pass", required_argument, NULL, AUTH_PASS }, { "check", no_argument, NULL, CHECK },
+		{ "script", required_argument, NULL, SCRIPT }, { "force", no_argument, NULL, FORCE },
+		{ "help", no_argument, NULL, HELP },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -670,6 +752,15 @@ static int read_options(struct args *a, int argc, char *argv[])
 			if (with_option(optarg) < 0)
 				return usage_error(a, "--with takes KEY=VALUE");
 			break;
+		case CHECK:
+			a->check = true;
+			break;
+		case SCRIPT:
+			a->script = optarg;
+			break;
+		case FORCE:
+			a->force = true;
+			break;
 		case HELP:
 			a->rest = (char *const *)&a->command;
 			a->n_rest = 1;
@@ -707,13 +798,15 @@ int main(int argc, char *argv[])
 	rc = read_options(&a, argc - 1, argv + 1);
 	if (rc != DONE)
 		return rc < 0 ? DONE : rc;
-	umask(077);
+	a.umask = umask(077);
+	if (command->run == run_start && a.n_rest > 0 && (rc = enter_folder(&a)) != DONE)
+		return rc;
 	if (env_read(&a.env, &e) < 0)
 		return fail(&e);
 	if (model_kinds_check(a.env.model, &e) < 0)
 		return fail(&e);
 	log_open("prelabel", (enum log_level)a.env.log_level);
-	if (command->needs_store && store_open(&a.st, a.env.model_dir, BUSY_MS, &e) < 0) {
+	if (command->needs_store && !a.check && store_open(&a.st, a.env.model_dir, BUSY_MS, &e) < 0) {
 		fprintf(stderr, "prelabel: MODEL_DIR=%s: %s\n", a.env.model_dir, e.msg);
 		return FAILED;
 	}

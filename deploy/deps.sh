@@ -36,6 +36,9 @@ test  binutils         cmd readelf
 test  python3          cmd python3
 test  curl             cmd curl
 test  sqlite3          cmd sqlite3
+test  mandoc           cmd mandoc
+test  groff-base       cmd groff
+test  python3-venv     py  ensurepip
 test  strace           cmd strace
 e2e   python3          cmd python3
 e2e   python3-venv     py  ensurepip

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 
 import lslib
 from lslib import LabelStudio, Process, Report, basic, choice, free_port, http, wait_for, wait_port
@@ -533,6 +534,33 @@ def g_interactive(R):
     t = a.task(ids[0])
     R.rep.check("a project without Choices opens normally", t["id"] == ids[0])
 
+    # What is proposed, accepted as an annotation, and read again from Label Studio's own export.
+    texts = {"emoji": ("😀 Ann 👩‍👩‍👧 ann", "Ann", 1), "combining marks": ("cafe\u0301 x cafe\u0301 cafe", "cafe\u0301", 1), "İ": ("İzmir 😀 i\u0307zmir İZMIR", "İzmir", 2),
+             "CRLF": ("Ann\r\nBob\r\n\r\nAnn", "Ann", 1), "right-to-left": ("שלום עולם, שלום", "שלום", 1), "ß": ("Straße, STRASSE", "Straße", 1)}
+    ids = a.import_tasks(pid, [{"text": t} for t, _, _ in texts.values()])
+    for tid, (name, (text, word, _)) in zip(ids, texts.items()):
+        at = text.index(word)
+        first = {"id": "s1", "from_name": "ner", "to_name": "text", "type": "labels", "origin": "manual",
+                 "value": {"start": at, "end": at + len(word), "text": word, "labels": ["Place"]}}
+        st, out = a.raw("POST", f"/api/ml/{mid}/interactive-annotating", {"task": tid, "context": {"result": [first]}})
+        proposed = ((out.get("data") or {}).get("result") if isinstance(out, dict) else None) or []
+        a.annotate(tid, [first] + proposed)
+    export = {t["id"]: t for t in a.ok("GET", f"/api/projects/{pid}/export?exportType=JSON")}
+    for tid, (name, (text, word, more)) in zip(ids, texts.items()):
+        task = export[tid]
+        spans = [r["value"] for r in task["annotations"][0]["result"]]
+        R.rep.check(f"{name}: {more} more found, and the export's offsets give their texts", task["data"]["text"] == text and len(spans) == 1 + more and
+                    all(task["data"]["text"][v["start"]:v["end"]] == v["text"] and v["text"].casefold() == word.casefold() for v in spans), spans)
+    # They are learned from: a task that nobody saw gets them without a context.
+    new = a.import_tasks(pid, [{"text": "😀 IN STRASSE, İzmir"}])[0]
+    v0 = R.version(mid)
+    v1 = R.train_now(mid, v0)
+    R.rep.check("the annotated texts are trained on: another version", bool(v1) and v1.startswith("substring-"), (v0, v1))
+    a.retrieve(pid)
+    R.rep.attempt("and proposed for a new task, by Retrieve Predictions",
+                  lambda: sorted((r["value"]["start"], r["value"]["end"]) for p in a.predictions(pid) if p["task"] == new
+                                 for r in p["result"]) == [(5, 12), (14, 19)])
+
 
 def g_active(R):
     """Uncertainty sampling: Label Studio compares the project's model_version with that of the predictions."""
@@ -602,9 +630,48 @@ def g_restart(R):
     R.rep.check("and goes on training", R.train_now(mid, v))
 
 
+def g_own(R):
+    """Models from outside of the tree, in C and in Python with scikit-learn: scaffolded, built, connected, trained."""
+    a = R.api
+    here = os.path.dirname(os.path.abspath(__file__))
+    prelabel = os.path.abspath((os.environ.get("E2E_PRELABEL") or os.environ.get("BUILD", "build") + "/prelabel").split()[0])
+    for what, script, kind, needs in (("C", "cues.c", "cues", None), ("Python", "sk.py", "exec", "scikit-learn==1.5.2")):
+        folder = os.path.join(R.dir, "own-" + kind)
+        shutil.copy(os.path.join(here, "own", script), R.dir)
+        made = subprocess.run([prelabel, "init", folder, "--script", os.path.join(R.dir, script)], capture_output=True, text=True, timeout=60)
+        if not R.rep.check(f"{what}: init --script {script}", made.returncode == 0, made.stderr):
+            continue
+        if needs:
+            with open(os.path.join(folder, "requirements.txt"), "a", encoding="utf-8") as f:
+                f.write(needs + "\n")
+        t = time.time()
+        b = Backend(types.SimpleNamespace(cmd=f"exec '{prelabel}' start '{folder}'", ls=R.ls, n=R.n, key=R.key, dir=R.dir), "store-" + kind)
+        try:
+            if not R.rep.check(f"{what}: builds and starts", b.ready(), b.proc.tail()):
+                continue
+            print(f"#    {what}: built and started in {time.time() - t:.0f} s")
+            n = 2 * R.n
+            pid, mid, ids = R.new_project(f"Own {what}", CONFIG, [{"text": review(LABELS[i % 2], i)} for i in range(n + 12)], backend=b)
+            R.api.retrieve(pid)
+            v0 = R.version(mid)
+            R.rep.check(f"{what}: the version is its model's", v0.startswith(kind + "-0-"), v0)
+            R.rep.attempt(f"{what}: every task has one valid prediction", lambda: (lambda ps: (
+                len(ps) == len(ids) and all(valid(p, "label", "text", LABELS) for p in ps), (len(ps), ps[:1])))(a.predictions(pid)))
+            for i in range(n):
+                a.annotate(ids[i], choice("label", "text", [LABELS[i % 2]]))
+            v1 = R.settled_version(mid, v0)
+            R.rep.check(f"{what}: annotating trains a new version", v1 and re.match(kind + r"-[1-9]\d*-", v1), (v0, v1, b.proc.tail()))
+            held = {ids[n + i]: LABELS[(n + i) % 2] for i in range(12)}
+            R.rep.attempt(f"{what}: it predicts what was annotated (held-out texts)", lambda: (lambda x: (x[0] >= 11, x))(R.accuracy(pid, held, v1)))
+            R.rep.check(f"{what}: starts again", b.restart(), b.proc.tail())
+            R.rep.attempt(f"{what}: with the same version", lambda: (R.version(mid) == v1, (v1, R.version(mid))))
+        finally:
+            b.stop()
+
+
 GROUPS = [("connect", g_connect), ("predict", g_predict), ("train", g_train), ("delete", g_delete), ("projects", g_projects),
           ("labels", g_labels), ("nopayload", g_nopayload), ("agree", g_agree), ("auth", g_auth), ("interactive", g_interactive),
-          ("active", g_active), ("load", g_load), ("restart", g_restart)]
+          ("active", g_active), ("load", g_load), ("own", g_own), ("restart", g_restart)]
 
 
 def main(groups=GROUPS):
