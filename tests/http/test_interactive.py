@@ -197,3 +197,25 @@ def t_large_text():
         check(f"1 MB, interactive: {len(e['result'])} places", len(e["result"]) > 0 and all(text[s:t] == words[0] == w for s, t, w, _ in found(e)), str(a)[:300])
         check("in less than a second", took[4] < 1, took)
         print(f"# 1 MB interactive through the web server: median {took[4] * 1000:.0f} ms", flush=True)
+
+
+@both
+def t_the_kinds_can_be_chosen(open_backend):
+    """By extra_params for a project, by MODEL for all; unknown names in extra_params change nothing."""
+    def kinds(b, p, **kw):
+        version = b.post("/setup", p.setup_body(**kw)).json["model_version"]
+        a = b.post("/predict", p.predict_body(["Ann is positive"]))
+        return version.rsplit("-", 2)[0], sorted({r["type"] for r in entries(a)[0]["result"]}), version == entries(a)[0]["model_version"]
+
+    with open_backend() as b:
+        p = Project(1, config=BOTH)
+        for extra, want in ((None, "substring+tfidf_logreg"), ({"model": "tfidf_logreg"}, "tfidf_logreg"), ({"model": "substring"}, "substring"),
+                            ({"model": "tfidf_logreg+substring"}, "tfidf_logreg+substring"), ({"model": "nonsense"}, "substring+tfidf_logreg"),
+                            ({"other": 1}, "substring+tfidf_logreg"), ("text", "substring+tfidf_logreg")):
+            got = kinds(b, p, extra_params=extra)
+            check(f"extra_params {extra}: {want}", got == (want, [] if want == "substring" else ["choices"], True), got)
+    with open_backend(MODEL="tfidf_logreg") as b:
+        got = kinds(b, Project(1, config=BOTH))
+        check("MODEL: the kind for all projects", got == ("tfidf_logreg", ["choices"], True), got)
+        got = kinds(b, Project(2, config=BOTH), extra_params={"model": "substring"})
+        check("extra_params of a project before MODEL", got == ("substring", [], True), got)
