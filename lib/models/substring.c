@@ -561,6 +561,8 @@ static int propose(const struct proposing *p, const struct looking *l, const str
 
 	if (regions == NULL)
 		return err_memory(e);
+	if (labels == NULL && learned == NULL)
+		return 0;                        /* nothing was learned yet: nothing was found */
 	for (size_t i = 0; i < l->n && n < max; i++) {
 		const struct candidate *c = &l->v[i];
 		const struct labels     these = learned == NULL ? labels[c->what]
@@ -1163,34 +1165,47 @@ static void put_u32s(struct buf *b, const uint32_t *v, size_t n)
 		buf_add_u32(b, v[i]);
 }
 
+/* n + 1 offsets; of nothing, one zero. */
+static void put_offsets(struct buf *b, const uint32_t *at, size_t n)
+{
+	if (at == NULL)
+		buf_add_u32(b, 0);
+	else
+		put_u32s(b, at, n + 1);
+}
+
+static uint32_t last_of(const uint32_t *at, size_t n)
+{
+	return at == NULL ? 0 : at[n];
+}
+
 static int save(const struct model *m, struct model_parts *parts, struct err *e)
 {
-	const struct spans   *s = &m->spans;
-	static const uint32_t zero[1] = { 0 };
-	const uint32_t       *name_at = s->name_at == NULL ? zero : s->name_at, *at = s->at == NULL ? zero : s->at;
-	struct buf           *b;
+	const struct spans *s = &m->spans;
+	const uint32_t      names_len = last_of(s->name_at, s->n_labels), len = last_of(s->at, s->n);
+	struct buf         *b;
 
-	b = part_begin(parts, "labels", 4 * ((size_t)s->n_labels + 2) + name_at[s->n_labels], e);
+	b = part_begin(parts, "labels", 4 * ((size_t)s->n_labels + 2) + names_len, e);
 	if (b == NULL)
 		return -1;
 	buf_add_u32(b, s->n_labels);
-	put_u32s(b, name_at, (size_t)s->n_labels + 1);
-	buf_add(b, s->names, name_at[s->n_labels]);
+	put_offsets(b, s->name_at, s->n_labels);
+	buf_add(b, s->names, names_len);
 	if (buf_check(b, "labels", e) < 0)
 		return -1;
 
-	b = part_begin(parts, "spans", 16 + 8 * ((size_t)s->n + 1 + s->n_counts) + s->n + at[s->n], e);
+	b = part_begin(parts, "spans", 16 + 8 * ((size_t)s->n + 1 + s->n_counts) + s->n + len, e);
 	if (b == NULL)
 		return -1;
 	buf_add_u64(b, s->n_examples);
 	buf_add_u32(b, s->n);
 	buf_add_u32(b, s->n_counts);
-	put_u32s(b, at, (size_t)s->n + 1);
-	put_u32s(b, s->first == NULL ? zero : s->first, (size_t)s->n + 1);
+	put_offsets(b, s->at, s->n);
+	put_offsets(b, s->first, s->n);
 	put_u32s(b, s->label, s->n_counts);
 	put_u32s(b, s->count, s->n_counts);
 	buf_add(b, s->sides, s->n);
-	buf_add(b, s->bytes, at[s->n]);
+	buf_add(b, s->bytes, len);
 	return buf_check(b, "spans", e);
 }
 
@@ -1218,7 +1233,7 @@ static void *take(struct reader *r, size_t n, size_t size, struct err *e)
 		damaged(r, "too short", e);
 		return NULL;
 	}
-	p = malloc(bytes + size);
+	p = calloc(1, bytes + size);
 	if (p == NULL) {
 		err_memory(e);
 		return NULL;
