@@ -59,11 +59,10 @@
  *              …  UTF-8
  */
 #include "base/json.h"
-#include "models/model.h"
+#include "models/part.h"
 #include "text/fold.h"
 #include "text/search.h"
 
-#include <endian.h>
 #include <stdlib.h>
 
 #define TEXT_BYTES_MAX     ((size_t)32 << 20)
@@ -74,8 +73,6 @@
 #define SPAN_BYTES_MAX     256
 #define SPANS_MAX          50000
 
-#define PART_VERSION 1
-#define PART_HEAD 24
 
 enum side { LEFT = 1, RIGHT = 2 };
 
@@ -1142,36 +1139,13 @@ out:
 
 /* -- saving ----------------------------------------------------------------------------------------- */
 
-static struct buf *part_begin(struct model_parts *parts, const char *name, size_t bytes, struct err *e)
-{
-	struct buf *b = model_parts_add(parts, name);
-	char        padded[8] = "";
-
-	if (b == NULL) {
-		err_set(e, ERR_TOO_LARGE, "too many parts");
-		return NULL;
-	}
-	memcpy(padded, name, strlen(name));      /* none is longer */
-	buf_add(b, "SUBS", 4);
-	buf_add_u32(b, PART_VERSION);
-	buf_add(b, padded, sizeof padded);
-	buf_add_u64(b, bytes);
-	return b;
-}
-
-static void put_u32s(struct buf *b, const uint32_t *v, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		buf_add_u32(b, v[i]);
-}
-
 /* n + 1 offsets; of nothing, one zero. */
 static void put_offsets(struct buf *b, const uint32_t *at, size_t n)
 {
 	if (at == NULL)
 		buf_add_u32(b, 0);
 	else
-		put_u32s(b, at, n + 1);
+		part_put_u32s(b, at, n + 1);
 }
 
 static uint32_t last_of(const uint32_t *at, size_t n)
@@ -1185,7 +1159,7 @@ static int save(const struct model *m, struct model_parts *parts, struct err *e)
 	const uint32_t      names_len = last_of(s->name_at, s->n_labels), len = last_of(s->at, s->n);
 	struct buf         *b;
 
-	b = part_begin(parts, "labels", 4 * ((size_t)s->n_labels + 2) + names_len, e);
+	b = part_begin(parts, "SUBS", "labels", 4 * ((size_t)s->n_labels + 2) + names_len, e);
 	if (b == NULL)
 		return -1;
 	buf_add_u32(b, s->n_labels);
@@ -1194,7 +1168,7 @@ static int save(const struct model *m, struct model_parts *parts, struct err *e)
 	if (buf_check(b, "labels", e) < 0)
 		return -1;
 
-	b = part_begin(parts, "spans", 16 + 8 * ((size_t)s->n + 1 + s->n_counts) + s->n + len, e);
+	b = part_begin(parts, "SUBS", "spans", 16 + 8 * ((size_t)s->n + 1 + s->n_counts) + s->n + len, e);
 	if (b == NULL)
 		return -1;
 	buf_add_u64(b, s->n_examples);
@@ -1202,8 +1176,8 @@ static int save(const struct model *m, struct model_parts *parts, struct err *e)
 	buf_add_u32(b, s->n_counts);
 	put_offsets(b, s->at, s->n);
 	put_offsets(b, s->first, s->n);
-	put_u32s(b, s->label, s->n_counts);
-	put_u32s(b, s->count, s->n_counts);
+	part_put_u32s(b, s->label, s->n_counts);
+	part_put_u32s(b, s->count, s->n_counts);
 	buf_add(b, s->sides, s->n);
 	buf_add(b, s->bytes, len);
 	return buf_check(b, "spans", e);
@@ -1212,52 +1186,10 @@ static int save(const struct model *m, struct model_parts *parts, struct err *e)
 /* -- loading ------------------------------------------------------------------------------------------ */
 
 /* What is left of a part; every take checks it. */
-struct reader {
-	const char *name;
-	struct span left;
-};
-
-static int damaged(const struct reader *r, const char *what, struct err *e)
-{
-	return err_set(e, ERR_DAMAGED, "model part %s: %s", r->name, what);
-}
-
-/* n elements into memory of their own, one more than asked for, so that an empty
- * array is none.  Memory is taken only for bytes that are there. */
-static void *take(struct reader *r, size_t n, size_t size, struct err *e)
-{
-	size_t bytes;
-	void  *p;
-
-	if (__builtin_mul_overflow(n, size, &bytes) || bytes > r->left.len) {
-		damaged(r, "too short", e);
-		return NULL;
-	}
-	p = calloc(1, bytes + size);
-	if (p == NULL) {
-		err_memory(e);
-		return NULL;
-	}
-	if (bytes > 0)
-		memcpy(p, r->left.p, bytes);
-	r->left.p += bytes;
-	r->left.len -= bytes;
-	return p;
-}
-
-static uint32_t *take_u32s(struct reader *r, size_t n, struct err *e)
-{
-	uint32_t *v = take(r, n, sizeof *v, e);
-
-	for (size_t i = 0; v != NULL && i < n; i++)
-		v[i] = le32toh(v[i]);
-	return v;
-}
-
-static int take_number(struct reader *r, size_t width, uint64_t *n, struct err *e)
+static int take_number(struct part *r, size_t width, uint64_t *n, struct err *e)
 {
 	if (r->left.len < width)
-		return damaged(r, "too short", e);
+		return part_damaged(r, "too short", e);
 	*n = 0;
 	for (size_t i = 0; i < width; i++)
 		*n |= (uint64_t)(unsigned char)r->left.p[i] << 8 * i;
@@ -1266,9 +1198,9 @@ static int take_number(struct reader *r, size_t width, uint64_t *n, struct err *
 	return 0;
 }
 
-static int take_count(struct reader *r, uint32_t *n, struct err *e)
+static int take_count(struct part *r, uint32_t *n, struct err *e)
 {
-	uint64_t wide;
+	uint64_t wide = 0;
 
 	if (take_number(r, 4, &wide, e) < 0)
 		return -1;
@@ -1276,83 +1208,38 @@ static int take_count(struct reader *r, uint32_t *n, struct err *e)
 	return 0;
 }
 
-static int part_open(struct reader *r, const struct part_source *parts, const char *name, struct err *e)
+/* None of the strings is empty. */
+static int take_strings(struct part *r, const uint32_t *at, size_t n, char **bytes, struct err *e)
 {
-	struct span bytes = { NULL, 0 };
-	char        padded[8] = "";
-	uint64_t    version, len;
-
-	r->name = name;
-	switch (parts->read(parts->arg, name, &bytes, e)) {
-	case 0:  break;
-	case 1:  return damaged(r, "missing", e);
-	default: return -1;
-	}
-	memcpy(padded, name, strlen(name));
-	r->left = bytes;
-	if (bytes.len < PART_HEAD || memcmp(bytes.p, "SUBS", 4) != 0 || memcmp(bytes.p + 8, padded, 8) != 0)
-		return damaged(r, "no such part", e);
-	r->left = (struct span){ bytes.p + 4, 4 };
-	if (take_number(r, 4, &version, e) < 0 || version != PART_VERSION)
-		return damaged(r, "layout of another version", e);
-	r->left = (struct span){ bytes.p + 16, bytes.len - 16 };
-	if (take_number(r, 8, &len, e) < 0 || len != bytes.len - PART_HEAD)
-		return damaged(r, "wrong length", e);
-	return 0;
-}
-
-/* Offsets: from 0, never falling, to `end`. */
-static int check_offsets(const struct reader *r, const uint32_t *at, size_t n, size_t end, struct err *e)
-{
-	bool good = at[0] == 0 && at[n] == end;
-
-	for (size_t i = 0; i < n; i++)
-		good &= at[i] <= at[i + 1];
-	return good ? 0 : damaged(r, "wrong offsets", e);
-}
-
-/* Strings to the end of a part, none empty, ascending. */
-static int take_strings(struct reader *r, const uint32_t *at, size_t n, char **bytes, struct err *e)
-{
-	const size_t len = r->left.len;
-
-	*bytes = take(r, len, 1, e);
-	if (*bytes == NULL || check_offsets(r, at, n, len, e) < 0)
+	/* Ascending, so that only the first can be. */
+	if (part_take_strings(r, at, n, bytes, e) < 0)
 		return -1;
-	for (size_t i = 0; i < n; i++) {
-		const struct span one = { *bytes + at[i], at[i + 1] - at[i] };
-
-		if (one.len == 0)
-			return damaged(r, "an empty string", e);
-		if (i > 0 && span_cmp((struct span){ *bytes + at[i - 1], at[i] - at[i - 1] }, one) >= 0)
-			return damaged(r, "strings out of order", e);
-	}
-	return 0;
+	return n > 0 && at[1] == 0 ? part_damaged(r, "an empty string", e) : 0;
 }
 
 static int load_labels(struct spans *s, const struct part_source *parts, struct err *e)
 {
-	struct reader r;
+	struct part r;
 
-	if (part_open(&r, parts, "labels", e) < 0 || take_count(&r, &s->n_labels, e) < 0 ||
-	    (s->name_at = take_u32s(&r, (size_t)s->n_labels + 1, e)) == NULL)
+	if (part_open(&r, parts, "SUBS", "labels", e) < 0 || take_count(&r, &s->n_labels, e) < 0 ||
+	    (s->name_at = part_take_u32s(&r, (size_t)s->n_labels + 1, e)) == NULL)
 		return -1;
 	return take_strings(&r, s->name_at, s->n_labels, &s->names, e);
 }
 
 static int load_spans(struct spans *s, const struct part_source *parts, struct err *e)
 {
-	struct reader r;
+	struct part r;
 	bool          good = true;
 
-	if (part_open(&r, parts, "spans", e) < 0 || take_number(&r, 8, &s->n_examples, e) < 0 ||
+	if (part_open(&r, parts, "SUBS", "spans", e) < 0 || take_number(&r, 8, &s->n_examples, e) < 0 ||
 	    take_count(&r, &s->n, e) < 0 || take_count(&r, &s->n_counts, e) < 0 ||
-	    (s->at = take_u32s(&r, (size_t)s->n + 1, e)) == NULL ||
-	    (s->first = take_u32s(&r, (size_t)s->n + 1, e)) == NULL ||
-	    (s->label = take_u32s(&r, s->n_counts, e)) == NULL ||
-	    (s->count = take_u32s(&r, s->n_counts, e)) == NULL ||
-	    (s->sides = take(&r, s->n, 1, e)) == NULL || take_strings(&r, s->at, s->n, &s->bytes, e) < 0 ||
-	    check_offsets(&r, s->first, s->n, s->n_counts, e) < 0)
+	    (s->at = part_take_u32s(&r, (size_t)s->n + 1, e)) == NULL ||
+	    (s->first = part_take_u32s(&r, (size_t)s->n + 1, e)) == NULL ||
+	    (s->label = part_take_u32s(&r, s->n_counts, e)) == NULL ||
+	    (s->count = part_take_u32s(&r, s->n_counts, e)) == NULL ||
+	    (s->sides = part_take(&r, s->n, 1, e)) == NULL || take_strings(&r, s->at, s->n, &s->bytes, e) < 0 ||
+	    part_check_offsets(&r, s->first, s->n, s->n_counts, e) < 0)
 		return -1;
 	for (size_t i = 0; i < s->n_counts; i++)
 		good &= s->label[i] < s->n_labels && s->count[i] > 0;
@@ -1361,7 +1248,7 @@ static int load_spans(struct spans *s, const struct part_source *parts, struct e
 		for (size_t k = (size_t)s->first[i] + 1; k < s->first[i + 1]; k++)
 			good &= s->label[k - 1] < s->label[k];
 	}
-	return good ? 0 : damaged(&r, "number out of range", e);
+	return good ? 0 : part_damaged(&r, "number out of range", e);
 }
 
 static int load(struct model **out, const struct label_config *config, const struct model_settings *settings,

@@ -61,6 +61,7 @@
 #include "base/clock.h"
 #include "learn/columns.h"
 #include "learn/logreg.h"
+#include "models/part.h"
 #include "text/corpus.h"
 #include "text/tfidf.h"
 #include "text/tokenize.h"
@@ -69,8 +70,6 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#define PART_VERSION 1
-#define PART_HEAD 24
 #define META_BYTES (88 - PART_HEAD)
 #define WEIGHT_MAX 1e100       /* of a stored weight: no sum of them overflows */
 
@@ -570,45 +569,12 @@ static int predict(const struct model *m, const struct task *task, struct span c
 
 /* -- saving -------------------------------------------------------------------------- */
 
-static struct buf *part_begin(struct model_parts *parts, const char *name, size_t bytes, struct err *e)
-{
-	struct buf *b = model_parts_add(parts, name);
-	char        padded[8] = "";
-
-	if (b == NULL) {
-		err_set(e, ERR_TOO_LARGE, "too many parts");
-		return NULL;
-	}
-	memcpy(padded, name, strlen(name));      /* none is longer */
-	buf_add(b, "TFLR", 4);
-	buf_add_u32(b, PART_VERSION);
-	buf_add(b, padded, sizeof padded);
-	buf_add_u64(b, bytes);
-	/* All at once: no doubling on the way to a hundred megabytes. */
-	(void)buf_room(b, bytes);
-	return b;
-}
-
 static void put_real(struct buf *b, double real)
 {
 	uint64_t bits;
 
 	memcpy(&bits, &real, sizeof bits);
 	buf_add_u64(b, bits);
-}
-
-static void put_u32s(struct buf *b, const uint32_t *v, size_t n)
-{
-	char *p = buf_room(b, n * sizeof *v);
-
-	if (p == NULL)
-		return;
-	for (size_t i = 0; i < n; i++) {
-		uint32_t le = htole32(v[i]);
-
-		memcpy(p + i * sizeof le, &le, sizeof le);
-	}
-	b->len += n * sizeof *v;
 }
 
 static void put_reals(struct buf *b, const double *v, size_t n)
@@ -631,11 +597,11 @@ static void put_reals(struct buf *b, const double *v, size_t n)
 static int put_strings(struct model_parts *parts, const char *name, const char *bytes,
                        const uint32_t *at, size_t n, struct err *e)
 {
-	struct buf *b = part_begin(parts, name, (n + 1) * sizeof *at + at[n], e);
+	struct buf *b = part_begin(parts, "TFLR", name, (n + 1) * sizeof *at + at[n], e);
 
 	if (b == NULL)
 		return -1;
-	put_u32s(b, at, n + 1);
+	part_put_u32s(b, at, n + 1);
 	buf_add(b, bytes, at[n]);
 	return buf_check(b, name, e);
 }
@@ -646,7 +612,7 @@ static int save(const struct model *m, struct model_parts *parts, struct err *e)
 	size_t              terms = vocab_terms(v);
 	struct buf         *b;
 
-	if ((b = part_begin(parts, "meta", META_BYTES, e)) == NULL)
+	if ((b = part_begin(parts, "TFLR", "meta", META_BYTES, e)) == NULL)
 		return -1;
 	buf_add_u32(b, (uint32_t)m->token_pattern);
 	buf_add_u32(b, m->unicode);
@@ -667,25 +633,25 @@ static int save(const struct model *m, struct model_parts *parts, struct err *e)
 	    put_strings(parts, "words", v->bytes, v->word_at, v->n_words, e) < 0)
 		return -1;
 
-	b = part_begin(parts, "terms", 4 * ((size_t)v->n_words + 1 + 2 * (size_t)v->n_bigrams + 1 + v->n_trigrams), e);
+	b = part_begin(parts, "TFLR", "terms", 4 * ((size_t)v->n_words + 1 + 2 * (size_t)v->n_bigrams + 1 + v->n_trigrams), e);
 	if (b == NULL)
 		return -1;
-	put_u32s(b, v->first2, (size_t)v->n_words + 1);
-	put_u32s(b, v->word2, v->n_bigrams);
-	put_u32s(b, v->first3, (size_t)v->n_bigrams + 1);
-	put_u32s(b, v->word3, v->n_trigrams);
+	part_put_u32s(b, v->first2, (size_t)v->n_words + 1);
+	part_put_u32s(b, v->word2, v->n_bigrams);
+	part_put_u32s(b, v->first3, (size_t)v->n_bigrams + 1);
+	part_put_u32s(b, v->word3, v->n_trigrams);
 	if (buf_check(b, "terms", e) < 0)
 		return -1;
 
-	if ((b = part_begin(parts, "groups", 4 * (2 * terms + m->n_groups), e)) == NULL)
+	if ((b = part_begin(parts, "TFLR", "groups", 4 * (2 * terms + m->n_groups), e)) == NULL)
 		return -1;
-	put_u32s(b, m->group, terms);
-	put_u32s(b, m->mult, terms);
-	put_u32s(b, m->df, m->n_groups);
+	part_put_u32s(b, m->group, terms);
+	part_put_u32s(b, m->mult, terms);
+	part_put_u32s(b, m->df, m->n_groups);
 	if (buf_check(b, "groups", e) < 0)
 		return -1;
 
-	if ((b = part_begin(parts, "weights", 8 * m->k * ((size_t)m->n_groups + 1), e)) == NULL)
+	if ((b = part_begin(parts, "TFLR", "weights", 8 * m->k * ((size_t)m->n_groups + 1), e)) == NULL)
 		return -1;
 	put_reals(b, m->b, m->k);
 	put_reals(b, m->v, m->n_groups * m->k);
@@ -695,16 +661,6 @@ static int save(const struct model *m, struct model_parts *parts, struct err *e)
 /* -- loading ------------------------------------------------------------------------- */
 
 /* What is left of a part; every take checks it. */
-struct reader {
-	const char *name;
-	struct span left;
-};
-
-static int damaged(const struct reader *r, const char *what, struct err *e)
-{
-	return err_set(e, ERR_DAMAGED, "model part %s: %s", r->name, what);
-}
-
 static uint32_t get_u32(const char *p)
 {
 	uint32_t v;
@@ -730,62 +686,10 @@ static double get_real(const char *p)
 	return real;
 }
 
-static int part_open(struct reader *r, const struct part_source *parts, const char *name, struct err *e)
-{
-	struct span bytes = { NULL, 0 };
-	char        padded[8] = "";
-
-	r->name = name;
-	if (parts->read(parts->arg, name, &bytes, e) < 0)
-		return err_set(e, ERR_DAMAGED, "model part %s is missing", name);
-	memcpy(padded, name, strlen(name));
-	if (bytes.len < PART_HEAD || memcmp(bytes.p, "TFLR", 4) != 0 || memcmp(bytes.p + 8, padded, 8) != 0)
-		return damaged(r, "no such part", e);
-	if (get_u32(bytes.p + 4) != PART_VERSION)
-		return damaged(r, "layout of another version", e);
-	if (get_u64(bytes.p + 16) != bytes.len - PART_HEAD)
-		return damaged(r, "wrong length", e);
-	r->left = (struct span){ bytes.p + PART_HEAD, bytes.len - PART_HEAD };
-	return 0;
-}
-
-/* n elements into memory of their own, one more than asked for, so that an empty
- * array is none.  Memory is taken only for bytes that are there. */
-static void *take(struct reader *r, size_t n, size_t size, struct err *e)
-{
-	size_t bytes;
-	void  *p;
-
-	if (__builtin_mul_overflow(n, size, &bytes) || bytes > r->left.len) {
-		damaged(r, "too short", e);
-		return NULL;
-	}
-	p = malloc(bytes + size);
-	if (p == NULL) {
-		err_memory(e);
-		return NULL;
-	}
-	if (bytes > 0)
-		memcpy(p, r->left.p, bytes);
-	r->left.p += bytes;
-	r->left.len -= bytes;
-	return p;
-}
-
-static uint32_t *take_u32s(struct reader *r, size_t n, struct err *e)
-{
-	uint32_t *v = take(r, n, sizeof *v, e);
-
-	for (size_t i = 0; v != NULL && i < n; i++)
-		/* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): take() filled all n, or gave NULL */
-		v[i] = le32toh(v[i]);
-	return v;
-}
-
 /* Doubles within -WEIGHT_MAX .. WEIGHT_MAX. */
-static double *take_reals(struct reader *r, size_t n, struct err *e)
+static double *take_reals(struct part *r, size_t n, struct err *e)
 {
-	double *v = take(r, n, sizeof *v, e);
+	double *v = part_take(r, n, sizeof *v, e);
 	bool    good = true;
 
 	for (size_t i = 0; v != NULL && i < n; i++) {
@@ -799,27 +703,12 @@ static double *take_reals(struct reader *r, size_t n, struct err *e)
 	if (v != NULL && !good) {
 		free(v);
 		v = NULL;
-		damaged(r, "weight out of range", e);
+		part_damaged(r, "weight out of range", e);
 	}
 	return v;
 }
 
-static int part_end(const struct reader *r, struct err *e)
-{
-	return r->left.len == 0 ? 0 : damaged(r, "bytes left over", e);
-}
-
-/* Offsets: from 0, never falling, to `end`. */
-static int check_offsets(const struct reader *r, const uint32_t *at, size_t n, size_t end, struct err *e)
-{
-	bool good = at[0] == 0 && at[n] == end;
-
-	for (size_t i = 0; i < n; i++)
-		good &= at[i] <= at[i + 1];
-	return good ? 0 : damaged(r, "wrong offsets", e);
-}
-
-static int check_range(const struct reader *r, const uint32_t *v, size_t n, uint32_t min, uint32_t max, struct err *e)
+static int check_range(const struct part *r, const uint32_t *v, size_t n, uint32_t min, uint32_t max, struct err *e)
 {
 	uint32_t lo = UINT32_MAX, hi = 0;
 
@@ -827,43 +716,28 @@ static int check_range(const struct reader *r, const uint32_t *v, size_t n, uint
 		lo = v[i] < lo ? v[i] : lo;
 		hi = v[i] > hi ? v[i] : hi;
 	}
-	return n == 0 || (lo >= min && hi <= max) ? 0 : damaged(r, "number out of range", e);
+	return n == 0 || (lo >= min && hi <= max) ? 0 : part_damaged(r, "number out of range", e);
 }
 
 /* Strings, ascending: what put_strings() wrote. */
-static int get_strings(struct reader *r, char **bytes, uint32_t **at, size_t n, struct err *e)
+static int get_strings(struct part *r, char **bytes, uint32_t **at, size_t n, struct err *e)
 {
-	size_t len;
-
-	*at = take_u32s(r, n + 1, e);
-	if (*at == NULL)
-		return -1;
-	len = r->left.len;
-	*bytes = take(r, len, 1, e);
-	if (*bytes == NULL || check_offsets(r, *at, n, len, e) < 0)
-		return -1;
-	for (size_t i = 1; i < n; i++) {
-		struct span a = { *bytes + (*at)[i - 1], (*at)[i] - (*at)[i - 1] };
-		struct span b = { *bytes + (*at)[i], (*at)[i + 1] - (*at)[i] };
-
-		if (span_cmp(a, b) >= 0)
-			return damaged(r, "strings out of order", e);
-	}
-	return 0;
+	*at = part_take_u32s(r, n + 1, e);
+	return *at == NULL ? -1 : part_take_strings(r, *at, n, bytes, e);
 }
 
 static int load_meta(struct model *m, const struct part_source *parts, struct err *e)
 {
-	struct reader r;
+	struct part r;
 	const char   *p;
 
-	if (part_open(&r, parts, "meta", e) < 0)
+	if (part_open(&r, parts, "TFLR", "meta", e) < 0)
 		return -1;
 	if (r.left.len != META_BYTES)
-		return damaged(&r, "wrong length", e);
+		return part_damaged(&r, "wrong length", e);
 	p = r.left.p;
 	if (get_u32(p) >= TOKEN__MAX)
-		return damaged(&r, "unknown token pattern", e);
+		return part_damaged(&r, "unknown token pattern", e);
 	m->token_pattern = (enum token_pattern)get_u32(p);
 	m->unicode = get_u32(p + 4);
 	m->c = get_real(p + 8);
@@ -877,33 +751,33 @@ static int load_meta(struct model *m, const struct part_source *parts, struct er
 	m->grad = get_real(p + 56);
 	m->k = columns_of(m->n_classes);
 	if (!(m->c > 0.0) || !isfinite(m->c) || !isfinite(m->objective) || !isfinite(m->grad))
-		return damaged(&r, "number out of range", e);
+		return part_damaged(&r, "number out of range", e);
 	if (vocab_terms(&m->vocab) >= TERM_NONE || m->n_classes == UINT32_MAX)
-		return damaged(&r, "too many terms", e);
+		return part_damaged(&r, "too many terms", e);
 	return 0;
 }
 
 static int load_vocab(struct vocab *v, const struct part_source *parts, struct err *e)
 {
-	struct reader r;
+	struct part r;
 	bool          ascending = true;
 
-	if (part_open(&r, parts, "words", e) < 0 || get_strings(&r, &v->bytes, &v->word_at, v->n_words, e) < 0)
+	if (part_open(&r, parts, "TFLR", "words", e) < 0 || get_strings(&r, &v->bytes, &v->word_at, v->n_words, e) < 0)
 		return -1;
-	if (part_open(&r, parts, "terms", e) < 0 ||
-	    (v->first2 = take_u32s(&r, (size_t)v->n_words + 1, e)) == NULL ||
-	    (v->word2 = take_u32s(&r, v->n_bigrams, e)) == NULL ||
-	    (v->first3 = take_u32s(&r, (size_t)v->n_bigrams + 1, e)) == NULL ||
-	    (v->word3 = take_u32s(&r, v->n_trigrams, e)) == NULL || part_end(&r, e) < 0)
+	if (part_open(&r, parts, "TFLR", "terms", e) < 0 ||
+	    (v->first2 = part_take_u32s(&r, (size_t)v->n_words + 1, e)) == NULL ||
+	    (v->word2 = part_take_u32s(&r, v->n_bigrams, e)) == NULL ||
+	    (v->first3 = part_take_u32s(&r, (size_t)v->n_bigrams + 1, e)) == NULL ||
+	    (v->word3 = part_take_u32s(&r, v->n_trigrams, e)) == NULL || part_end(&r, e) < 0)
 		return -1;
-	if (check_offsets(&r, v->first2, v->n_words, v->n_bigrams, e) < 0 ||
-	    check_offsets(&r, v->first3, v->n_bigrams, v->n_trigrams, e) < 0)
+	if (part_check_offsets(&r, v->first2, v->n_words, v->n_bigrams, e) < 0 ||
+	    part_check_offsets(&r, v->first3, v->n_bigrams, v->n_trigrams, e) < 0)
 		return -1;
 	/* A child below n_words and above its left neighbour, if they are of one parent. */
 	if (v->n_words == 0 ? v->n_bigrams > 0 :
 	    check_range(&r, v->word2, v->n_bigrams, 0, v->n_words - 1, e) < 0 ||
 	    check_range(&r, v->word3, v->n_trigrams, 0, v->n_words - 1, e) < 0)
-		return damaged(&r, "number out of range", e);
+		return part_damaged(&r, "number out of range", e);
 	for (size_t p = 0; p < v->n_words; p++)
 		for (size_t i = (size_t)v->first2[p] + 1; i < v->first2[p + 1]; i++)
 			ascending &= v->word2[i - 1] < v->word2[i];
@@ -911,21 +785,21 @@ static int load_vocab(struct vocab *v, const struct part_source *parts, struct e
 		for (size_t i = (size_t)v->first3[p] + 1; i < v->first3[p + 1]; i++)
 			ascending &= v->word3[i - 1] < v->word3[i];
 	if (!ascending)
-		return damaged(&r, "terms out of order", e);
+		return part_damaged(&r, "terms out of order", e);
 	return vocab_index(v, e);
 }
 
 static int load_weights(struct model *m, const struct part_source *parts, struct err *e)
 {
 	size_t        terms = vocab_terms(&m->vocab), count;
-	struct reader r;
+	struct part r;
 
-	if (part_open(&r, parts, "groups", e) < 0 ||
-	    (m->group = take_u32s(&r, terms, e)) == NULL || (m->mult = take_u32s(&r, terms, e)) == NULL ||
-	    (m->df = take_u32s(&r, m->n_groups, e)) == NULL || part_end(&r, e) < 0)
+	if (part_open(&r, parts, "TFLR", "groups", e) < 0 ||
+	    (m->group = part_take_u32s(&r, terms, e)) == NULL || (m->mult = part_take_u32s(&r, terms, e)) == NULL ||
+	    (m->df = part_take_u32s(&r, m->n_groups, e)) == NULL || part_end(&r, e) < 0)
 		return -1;
 	if (terms > 0 && m->n_groups == 0)
-		return damaged(&r, "number out of range", e);
+		return part_damaged(&r, "number out of range", e);
 	if (check_range(&r, m->group, terms, 0, m->n_groups - 1, e) < 0 ||
 	    check_range(&r, m->mult, terms, 1, UINT32_MAX, e) < 0 ||
 	    check_range(&r, m->df, m->n_groups, 1, UINT32_MAX, e) < 0)
@@ -935,15 +809,15 @@ static int load_weights(struct model *m, const struct part_source *parts, struct
 		return err_memory(e);
 	for (size_t g = 0; g < m->n_groups; g++) {
 		if (m->df[g] > m->n_examples)
-			return damaged(&r, "document frequency out of range", e);
+			return part_damaged(&r, "document frequency out of range", e);
 		m->idf[g] = g > 0 && m->df[g] == m->df[g - 1] ? m->idf[g - 1] :
 		            tfidf_idf((double)m->n_examples, m->df[g]);
 	}
 
-	if (part_open(&r, parts, "weights", e) < 0 || (m->b = take_reals(&r, m->k, e)) == NULL)
+	if (part_open(&r, parts, "TFLR", "weights", e) < 0 || (m->b = take_reals(&r, m->k, e)) == NULL)
 		return -1;
 	if (__builtin_mul_overflow((size_t)m->n_groups, m->k, &count))
-		return damaged(&r, "too short", e);
+		return part_damaged(&r, "too short", e);
 	m->v = take_reals(&r, count, e);
 	return m->v == NULL ? -1 : part_end(&r, e);
 }
@@ -953,7 +827,7 @@ static int load(struct model **out, const struct label_config *config, const str
 {
 	struct model        *m = calloc(1, sizeof *m);
 	struct sorted_label *sorted = sort_labels(config->choices, e);
-	struct reader        r;
+	struct part        r;
 	int                  rc = -1;
 
 	(void)settings;                          /* it keeps those it was trained with */
@@ -963,7 +837,7 @@ static int load(struct model **out, const struct label_config *config, const str
 		goto out;
 	}
 	m->config = config;
-	if (load_meta(m, parts, e) < 0 || part_open(&r, parts, "labels", e) < 0 ||
+	if (load_meta(m, parts, e) < 0 || part_open(&r, parts, "TFLR", "labels", e) < 0 ||
 	    get_strings(&r, &m->names, &m->name_at, m->n_classes, e) < 0 || map_labels(m, sorted, e) < 0)
 		goto out;
 	if (m->n_known == 0) {
