@@ -35,6 +35,7 @@ static const struct {
 	{ "requirements.txt",     "requirements.txt",   IN_PYTHON },
 	{ "docker-compose.yml",   "docker-compose.yml", IN_C | IN_SCRIPT },
 	{ "gitignore",            ".gitignore",         IN_C | IN_SCRIPT },
+	{ "gitignore",            ".dockerignore",      IN_C | IN_SCRIPT },
 	{ "test_api.py",          "test_api.py",        IN_C | IN_SCRIPT },
 };
 
@@ -194,8 +195,8 @@ static int write_model(struct writing *w, const struct buf *script, bool given, 
 	const bool  in_c = w->script == NULL;
 	const char *name = in_c ? "model.c" : w->script;
 
-	return given ? copy(w, buf_span(script), name, in_c ? 0666 : 0777, e)
-	             : write_template(w, in_c ? "model.c" : "model.py", name, in_c ? 0666 : 0777, e);
+	return given ? copy(w, buf_span(script), name, in_c ? 0666 : 0755, e)
+	             : write_template(w, in_c ? "model.c" : "model.py", name, in_c ? 0666 : 0755, e);
 }
 
 static int empty_folder(const struct init *in, struct err *e)
