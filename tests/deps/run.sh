@@ -30,8 +30,8 @@ fake() {
 
 # A machine with the tools of a minimal system and nothing else in PATH.
 machine() {
-    rm -rf "$work/bin" "$work/root" "$work/state"
-    mkdir -p "$work/bin" "$work/root/usr/sbin" "$work/state"
+    rm -rf "$work/bin" "$work/sys" "$work/state"
+    mkdir -p "$work/bin" "$work/sys/usr/sbin" "$work/state"
     : >"$work/record"
     : >"$work/out"
     for tool in sh cat sed awk grep tr head mv rm chmod mkdir touch ls env; do
@@ -55,7 +55,7 @@ for p; do
     : >"$work/state/installed.\$p"
     if [ "\$p" = lighttpd ]; then
         : >"$work/state/enabled"
-        policy=$work/root/usr/sbin/policy-rc.d
+        policy=$work/sys/usr/sbin/policy-rc.d
         if [ ! -x \$policy ] || \$policy lighttpd start; then
             echo "service lighttpd started" >>"$work/record"
             : >"$work/state/running"
@@ -95,7 +95,7 @@ echo "invoke-rc.d \$*" >>"$work/record"
 EOF
 }
 
-deps() { (cd "$top" && PATH=$work/bin DEPS_ROOT=$work/root CC=cc PKG_CONFIG=pkg-config "$work/bin/sh" deploy/deps.sh "$@") >"$work/out" 2>&1; }
+deps() { (cd "$top" && PATH=$work/bin DEPS_ROOT=$work/sys CC=cc PKG_CONFIG=pkg-config "$work/bin/sh" deploy/deps.sh "$@") >"$work/out" 2>&1; }
 said() { grep -qE -e "$1" "$work/out"; }
 recorded() { grep -qE -e "$1" "$work/record"; }
 not() { ! "$@"; }
@@ -113,7 +113,7 @@ check "by one call, without recommended packages" recorded '^apt-get .*--no-inst
 check "lighttpd's service never ran" not recorded 'lighttpd started'
 check "other services are not refused" not recorded 'dbus refused'
 check "and is not enabled for the next boot" absent "$work/state/enabled"
-check "policy-rc.d is gone again" absent "$work/root/usr/sbin/policy-rc.d"
+check "policy-rc.d is gone again" absent "$work/sys/usr/sbin/policy-rc.d"
 : >"$work/record"
 check "a second install has nothing to do" deps install build
 check "and calls nobody" not recorded .
@@ -132,10 +132,10 @@ check "without systemd: not enabled" absent "$work/state/enabled"
 
 machine
 with_systemd
-printf '#!/bin/sh\nexit 0\n' >"$work/root/usr/sbin/policy-rc.d"
-chmod 755 "$work/root/usr/sbin/policy-rc.d"
+printf '#!/bin/sh\nexit 0\n' >"$work/sys/usr/sbin/policy-rc.d"
+chmod 755 "$work/sys/usr/sbin/policy-rc.d"
 deps install build
-check "an administrator's policy-rc.d stays as it is" grep -q 'exit 0' "$work/root/usr/sbin/policy-rc.d"
+check "an administrator's policy-rc.d stays as it is" grep -q 'exit 0' "$work/sys/usr/sbin/policy-rc.d"
 check "and the service that it let start is stopped" absent "$work/state/running"
 check "and disabled" absent "$work/state/enabled"
 
@@ -152,7 +152,7 @@ machine
 with_systemd
 : >"$work/state/broken"
 check "apt fails: so does the step" not deps install build
-check "policy-rc.d is gone then too" absent "$work/root/usr/sbin/policy-rc.d"
+check "policy-rc.d is gone then too" absent "$work/sys/usr/sbin/policy-rc.d"
 check "and the service is not left enabled" absent "$work/state/enabled"
 
 machine
