@@ -246,7 +246,9 @@ int init_write(const struct init *in, size_t *n, struct err *e)
 	struct writing w = { .in = in };
 	struct buf     script;
 	char           real[PATH_MAX];
-	bool           given = in->script != NULL && (exists(in->script) || !ends_in(in->script, ".py"));
+	/* A bare NAME.py that is not there asks for the template; a path is a mistake. */
+	bool           given = in->script != NULL && (exists(in->script) || !ends_in(in->script, ".py") ||
+	                                              strchr(in->script, '/') != NULL);
 	int            kind = IN_C, rc = -1;
 
 	buf_init(&script, FILE_BYTES_MAX);

@@ -313,6 +313,7 @@ def t_refusals():
         f.write("static const struct model_kind model_x;\nint x;\n")
     refused("C without a kind", os.path.join(WORK, "n1"), "--script", no_kind, says="model_NAME")
     refused("C that does not exist", os.path.join(WORK, "n1"), "--script", "no.c", says="No such file")
+    refused("a path to a script that does not exist", os.path.join(WORK, "n1"), "--script", "no/such.py", says="No such file")
     refused("a program that does not exist", os.path.join(WORK, "n1"), "--script", "no-such", says="No such file")
     refused("a folder as a script", os.path.join(WORK, "n1"), "--script", one, says="is no file")
     refused("text that can't be run", os.path.join(WORK, "n1"), "--script", one + "/mine.txt", says="executable")
