@@ -292,8 +292,13 @@ def r05_random_process_killed():
         stop.set()
         for t in threads:
             t.join(30)
-        # The last kill may have been the web server's: then the start ends a moment later.
-        wait_for(lambda: b.proc.poll() is not None or b.version(p), 10, 0.1)
+        # The last kill may have been the web server's: then nobody listens, and the start ends a moment later.
+        def ended_or_serving():
+            try:
+                return b.proc.poll() is not None or b.version(p)
+            except OSError:
+                return None
+        wait_for(ended_or_serving, 10, 0.1)
         if b.proc.poll() is not None:
             b.kill9()
             b.start()
