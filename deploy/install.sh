@@ -89,7 +89,7 @@ install_all() {
     link "$so" lib/libprelabel.so
 
     # For models: what lib/models may include.  For programs with models: the rest that cgi/ needs.
-    public=$(needs models/model.h base/json.h base/log.h base/clock.h \
+    public=$(needs models/model.h models/chooser.h base/json.h base/log.h base/clock.h \
                    $(cd lib && ls text/*.h learn/*.h) | grep -v kernels_body)
     # shellcheck disable=SC2086
     headers include/prelabel $public

@@ -38,11 +38,11 @@ int crossval(const struct label_config *config, const struct model_kind *kind, s
 		struct err     why = { 0 };
 		size_t         n = 0;
 
-		s.part[0].kind = kind;
+		s.part[0].kind = s.settings.kind = kind;
 		for (size_t i = 0; i < ex.n; i++)
 			if (i % CROSSVAL_FOLDS != k)
 				rest[n++] = ex.v[i];
-		if (kind->fit(&s.part[0].model, config, (struct examples){ rest, n }, settings, &why) == 0)
+		if (kind->fit(&s.part[0].model, config, (struct examples){ rest, n }, &s.settings, &why) == 0)
 			rc = ask(&s, ex, k, take, arg, e);
 		else if (why.code != ERR_TOO_FEW)
 			rc = err_set(e, why.code, "%s", why.msg);

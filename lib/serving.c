@@ -150,13 +150,14 @@ static void entry_free(struct entry *en)
 
 /* One kind's model: of the version, or cold where the version has none of it, or
  * none for these labels. */
-static int make_model(struct store *st, const struct project *p, const struct serving *s,
+static int make_model(struct store *st, const struct project *p, struct serving *s,
                       const struct model_kind *kind, struct model **m, struct err *e)
 {
 	struct parts parts;
 	unsigned     format = parts_open(&parts, st, p, kind->name);
 	int          rc = 1;
 
+	s->settings.kind = kind;
 	if (format > kind->format)
 		return err_set(e, ERR_DAMAGED, "format %u of %s was written by a newer prelabel", format, kind->name);
 	if (format > 0)

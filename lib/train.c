@@ -218,6 +218,7 @@ static int fit(struct run *r, struct material *m, struct err *e)
 		struct err   why = { 0 };
 		int          rc;
 
+		m->settings.kind = m->kind[i];
 		m->settings.previous_format = parts_open(&previous, r->st, &m->project, m->kind[i]->name);
 		m->settings.previous = m->settings.previous_format > 0 ? &previous.source : NULL;
 		rc = m->kind[i]->fit(&m->model[i], m->config, examples_for(m, i), &m->settings, &why);

@@ -4,7 +4,8 @@
  * A kind is one file in this folder that defines one `const struct model_kind`
  * named after the file: tfidf_logreg.c defines model_tfidf_logreg.  The build
  * writes the table of kinds from the folder; nothing else has to be touched.
- * A kind of your own outside of this tree: `prelabel init`.
+ * A kind of your own outside of this tree: `prelabel init`.  One that chooses a label
+ * of <Choices> by what it noted of each needs two functions only: chooser.h.
  *
  * THE LIFE OF A MODEL.  serves() says which control of a label config the kind
  * answers for.  cold() makes a first model, before anything was labelled.  The
@@ -85,7 +86,9 @@ void        model_parts_clear(struct model_parts *p);
 
 /* What a model is made with.  Borrowed for the call; the strings live as long as
  * the process. */
+struct model_kind;
 struct model_settings {
+	const struct model_kind *kind;       /* which is asked, for functions that several kinds share */
 	enum token_pattern token_pattern;
 	double             logreg_c;
 	int                threads;          /* must not change the result */
@@ -106,6 +109,7 @@ struct model_kind {
 	const char *name;       /* stored with each version and part of its string; never renamed */
 	unsigned    format;     /* of what save() writes; load() is never given a newer one */
 	bool        any_example;/* fit() also gets examples without a label of config->choices */
+	const void *own;        /* for functions that several kinds share (chooser.h); nothing else reads it */
 
 	/* The control it answers for, NULL: none of this config's.  context: the editor's
 	 * object in interactive mode, as JSON, or an empty span. */

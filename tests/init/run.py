@@ -356,9 +356,8 @@ def t_start():
     with open(folder + "/model.c") as f:
         text = f.read()
     with open(folder + "/model.c", "w") as f:
-        f.write(text.replace("\t*name = m->control->labels[best].name;\n",
-                             '\tif (getenv("PREFER") != NULL)\n\t\tbest = (size_t)control_label(m->control, span_of(getenv("PREFER")));\n'
-                             "\t*name = m->control->labels[best].name;\n"))
+        f.write(text.replace("#include <math.h>\n", "#include <math.h>\n#include <stdlib.h>\n")
+                    .replace("\tseen = (void *)notes->p;\n", '\tseen = (void *)notes->p;\n\tseen->examples += span_is(text, getenv("PREFER")) ? 1000000 : 0;\n'))
     with open(folder + "/prelabel.conf", "a") as f:
         f.write("\n# a comment\n  PREFER=negative  \nSTART_TRAINING_EACH_N_UPDATES=17\nLABEL_STUDIO_URL=http://from.file:1\n")
     with Started(prelabel, folder, LABEL_STUDIO_HOST="http://from.environment:2") as s:
