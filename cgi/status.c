@@ -1,6 +1,7 @@
 /* status.c - what is going on; and /error, where the web server's own refusals
  * come out as our JSON. */
 #include "context.h"
+#include "prometheus.h"
 #include "status.h"
 #include "web/serve.h"
 
@@ -11,7 +12,7 @@ static const struct route routes[] = {
 	{ GET, "/versions",   status_versions, 0 },
 	{ GET, "/status",     status_status,   0 },
 	{ GET, "/job_status", status_job,      0 },
-	{ GET, "/metrics",    status_metrics,  0 },
+	{ GET, "/metrics",    prometheus_page, 0 },
 	{ GET, "/error",      web_error,       ROUTE_OPEN | ROUTE_ANY },
 };
 

@@ -179,6 +179,36 @@ void examples_clear(struct example_set *set)
 	*set = (struct example_set){ .n = 0 };
 }
 
+/* ---- only how many ------------------------------------------------------------- */
+
+static int count_row(void *arg, const struct labelled_row *row, struct err *e)
+{
+	struct reading *r = arg;
+	struct span     label;
+	int             rc;
+
+	if (left_out(r, row))
+		return 0;
+	if ((rc = label_of(r, row, &label, e)) < 0)
+		return -1;
+	r->set->n += rc == 0 || r->any_example;
+	return 0;
+}
+
+int examples_count(struct store *st, int64_t project, const struct label_config *config, bool any_example, int64_t *n,
+                   struct err *e)
+{
+	struct example_set set = { .n = 0 };           /* its counts alone */
+	struct reading     r = { .set = &set, .config = config, .any_example = any_example };
+	int                rc;
+
+	arena_init(&r.scratch, (size_t)1 << 30);
+	rc = store_examples(st, project, count_row, &r, e);
+	arena_clear(&r.scratch);
+	*n = (int64_t)set.n;
+	return rc;
+}
+
 /* ---- only the labels ------------------------------------------------------------- */
 
 struct counting {

@@ -32,6 +32,10 @@ void examples_clear(struct example_set *set);
 /* Those with a label, in their order: n_labelled of them, on the heap.  NULL: ERR_MEMORY. */
 struct example *examples_labelled(const struct example_set *set, struct err *e);
 
+/* How many examples_read() would find. */
+int examples_count(struct store *st, int64_t project, const struct label_config *config, bool any_example, int64_t *n,
+                   struct err *e);
+
 /* How many different labels a training would find; counting ends at `enough`. */
 int examples_labels(struct store *st, int64_t project, const struct label_config *config, size_t enough, size_t *n,
                     struct err *e);

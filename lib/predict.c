@@ -2,7 +2,7 @@
 #include "predict.h"
 
 #include "base/json.h"
-#include "base/log.h"
+#include "base/meter.h"
 #include "request.h"
 #include "studio/prediction.h"
 
@@ -60,7 +60,10 @@ static int put_results(const struct serving *s, struct span tasks, struct span c
 		arena_reset(scratch);
 	} while (n > 0);
 	buf_adds(out, "]}");
-	return buf_check(out, "the answer", e);
+	if (buf_check(out, "the answer", e) < 0)
+		return -1;
+	meter_add(METER_TASKS, done);
+	return 0;
 }
 
 int predict_tasks(struct request *req, struct reply *reply, struct err *e)

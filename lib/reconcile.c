@@ -33,6 +33,7 @@ struct reading {
 	size_t                   n;
 	int64_t                 *seen;        /* annotation ids */
 	size_t                   n_seen, cap_seen;
+	bool                     tasks_changed; /* by the event that is open */
 	bool                     nameless;    /* there was an annotation whose id can't be read */
 	struct reconcile_result *result;
 };
@@ -130,6 +131,7 @@ static int put_task(struct reading *r, struct span json, int64_t event, int64_t 
 	row = task_row_of(&t);
 	if (store_task_put(r->st, r->project, &row, r->since, &one, e) < 0)
 		return -1;
+	r->tasks_changed |= one;
 	return json_member(json, "annotations", &list) != 0 ? 0 : put_annotations(r, &t, list, event, changed, e);
 }
 
@@ -139,13 +141,14 @@ static int in_event(struct reading *r, int (*work)(struct reading *, int64_t eve
 {
 	int64_t event, changed = 0;
 
+	r->tasks_changed = false;
 	if (store_begin(r->st, e) < 0)
 		return -1;
 	if (store_event_add(r->st, r->project, r->source, "RECONCILE", &event, e) < 0 ||
 	    work(r, event, &changed, e) < 0)
 		goto fail;
-	if (changed == 0) {
-		/* Tasks may have changed, but no row that counts: the event says nothing. */
+	if (changed == 0 && !r->tasks_changed) {
+		/* Nothing did: the event says nothing. */
 		if (store_event_drop(r->st, event, e) < 0)
 			goto fail;
 	} else if (store_event_end(r->st, r->project, event, changed, 0, STORE_NULL, e) < 0) {

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/meter.h"
 #include "digest.h"
 #include "parts.h"
 
@@ -163,6 +164,8 @@ static int make_model(struct store *st, const struct project *p, struct serving 
 	if (format > 0)
 		rc = kind->load(m, s->config, &s->settings, format, &parts.source, e);
 	parts_close(&parts);
+	if (rc == 0)
+		meter_add(METER_LOADS, 1);
 	return rc == 1 ? kind->cold(m, s->config, &s->settings, e) : rc;
 }
 

@@ -1,4 +1,4 @@
-/* status.c - what is going on: for people, for Label Studio, for Prometheus. */
+/* status.c - what is going on: for people and for Label Studio. */
 #include "status.h"
 
 #include "base/clock.h"
@@ -13,10 +13,27 @@
 
 /* ---- GET / /health /livez ------------------------------------------------------ */
 
+/* The kind that serves where a project does not choose: of Choices over Text. */
+static const char *usual_kind(const struct env *env)
+{
+	static const struct object_tag         text = { .name = "text", .type = "Text", .value = "text" };
+	static const struct object_tag *const  input = &text;
+	static const char *const               to_name = "text";
+	static const struct control_tag        choices = { .name = "label", .type = "Choices", .choice = "single", .to_name = &to_name,
+	                                                   .n_to_name = 1, .inputs = &input, .n_inputs = 1 };
+	static const struct label_config       config = { .controls = &choices, .n_controls = 1, .choices = &choices, .text = &text };
+	const struct model_settings            settings = { .command = env->model_command };
+	const struct model_kind               *kind[MODEL_KINDS_MAX];
+
+	if (env->model != NULL)
+		return env->model;
+	return model_kinds_for(&config, NULL, &settings, kind) > 0 ? kind[0]->name : "none";
+}
+
 int status_health(struct request *req, struct reply *reply, struct err *e)
 {
 	buf_addf(&reply->body, "{\"status\":\"UP\",\"model_class\":\"%s\",\"version\":\"" PRELABEL_VERSION "\"}",
-	         req->env->model != NULL ? req->env->model : req->env->model_command != NULL ? "exec" : model_kinds[0]->name);
+	         usual_kind(req->env));
 	return buf_check(&reply->body, "the answer", e);
 }
 
@@ -447,59 +464,6 @@ int status_job(struct request *req, struct reply *reply, struct err *e)
 	}
 	if (put_document(reply, o, e) == 0)
 		return 0;
-fail:
-	context_failed(c, e);
-	return -1;
-}
-
-/* ---- GET /metrics ------------------------------------------------------------------------------ */
-
-static void put_metric(struct buf *b, const char *name, const char *type, const char *help)
-{
-	buf_addf(b, "# HELP prelabel_%s %s\n# TYPE prelabel_%s %s\n", name, help, name, type);
-}
-
-int status_metrics(struct request *req, struct reply *reply, struct err *e)
-{
-	static const struct { const char *name, *type, *help; } per_project[] = {
-		{ "updates_total", "counter", "Annotation rows changed." },
-		{ "updates_since_training", "gauge", "Annotation rows changed since the last training." },
-		{ "annotations", "gauge", "Annotations kept." },
-		{ "version_number", "gauge", "Number of the version in force, 0 for the cold start." },
-		{ "version_examples", "gauge", "Examples of the version in force." },
-	};
-	struct context       *c = request_context(req);
-	struct buf           *b = &reply->body;
-	struct project_counts counts;
-	struct project        p;
-	struct store         *st;
-	int64_t              *rows, value[countof(per_project)];
-	size_t                n;
-
-	if (context_store(c, &st, e) < 0 || store_project_rows(st, req->arena, &rows, &n, e) < 0)
-		goto fail;
-	put_metric(b, "projects", "gauge", "Projects known.");
-	buf_addf(b, "prelabel_projects %zu\n", n);
-	put_metric(b, "store_bytes", "gauge", "Size of the store on disk.");
-	buf_addf(b, "prelabel_store_bytes %lld\n", (long long)store_bytes(st));
-	for (size_t m = 0; m < countof(per_project); m++) {
-		put_metric(b, per_project[m].name, per_project[m].type, per_project[m].help);
-		for (size_t i = 0; i < n; i++) {
-			if (store_project_get(st, rows[i], req->arena, &p, e) < 0 ||
-			    store_project_counts(st, rows[i], &counts, e) < 0)
-				goto fail;
-			value[0] = p.updates;
-			value[1] = p.updates - p.updates_trained;
-			value[2] = counts.annotations;
-			value[3] = p.version.number;
-			value[4] = p.version.n_examples;
-			buf_addf(b, "prelabel_%s{project=\"%lld\",created=\"%lld\"} %lld\n", per_project[m].name,
-			         (long long)p.id, (long long)(p.created_s == STORE_NULL ? 0 : p.created_s),
-			         (long long)value[m]);
-		}
-	}
-	reply->content_type = "text/plain; version=0.0.4";
-	return buf_check(b, "the answer", e);
 fail:
 	context_failed(c, e);
 	return -1;

@@ -1,4 +1,4 @@
-/* status.h - what is going on: for people, for Label Studio, for Prometheus. */
+/* status.h - what is going on: for people and for Label Studio. */
 #ifndef STATUS_H
 #define STATUS_H
 
@@ -13,7 +13,6 @@ int status_health(struct request *req, struct reply *reply, struct err *e);     
 int status_versions(struct request *req, struct reply *reply, struct err *e);    /* GET /versions */
 int status_status(struct request *req, struct reply *reply, struct err *e);      /* GET /status */
 int status_job(struct request *req, struct reply *reply, struct err *e);         /* GET /job_status */
-int status_metrics(struct request *req, struct reply *reply, struct err *e);     /* GET /metrics */
 
 /*
  * One project as a document, the caller's (json_object_put):

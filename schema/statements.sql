@@ -120,6 +120,24 @@ SELECT (SELECT count(*) FROM annotation WHERE project = ?1 AND deleted = 0),
        (SELECT count(*) FROM annotation WHERE project = ?1 AND deleted = 0 AND was_cancelled = 1),
        (SELECT count(*) FROM task WHERE project = ?1 AND deleted = 0);
 
+-- report: none.
+-- The version in force as in project_get; the seconds of the last training that published; the last event.
+SELECT p.row, p.id, p.created_s, p.label_config, p.config_hash, p.extra_params, p.updates, p.updates_trained, p.webhook_s,
+       v.row, v.number, v.formats, v.examples_hash, v.created_s, v.accuracy,
+       (SELECT l.train_seconds FROM model_version l WHERE l.project = p.row ORDER BY l.number DESC LIMIT 1),
+       (SELECT max(e.row) FROM event e WHERE e.project = p.row)
+  FROM project p
+  LEFT JOIN model_version v ON v.row = (
+       SELECT w.row FROM model_version w
+        WHERE w.project = p.row AND w.damaged = 0
+          AND w.number <= (SELECT c.number FROM model_version c WHERE c.row = p.current_version)
+          AND (w.row = p.current_version OR EXISTS (SELECT 1 FROM model_part m WHERE m.version = w.row))
+        ORDER BY w.number DESC LIMIT 1)
+ ORDER BY p.row;
+
+-- report_jobs: none.
+SELECT project, state, count(*) FROM train_job GROUP BY project, state ORDER BY project;
+
 -- job_open: ?1 project.
 SELECT row, state FROM train_job WHERE project = ?1 AND state IN ('queued', 'running');
 

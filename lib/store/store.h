@@ -39,8 +39,8 @@ int  store_begin_read(struct store *st, struct err *e);     /* one unchanging vi
 int  store_commit(struct store *st, struct err *e);
 void store_rollback(struct store *st);
 
-/* Bytes on disk, journal included. */
-int64_t store_bytes(struct store *st);
+/* Bytes on disk, of the database and of its journal. */
+void store_sizes(const struct store *st, int64_t *database, int64_t *wal);
 
 /* ---- projects ---------------------------------------------------------- */
 
@@ -241,6 +241,22 @@ int store_version_damaged(struct store *st, int64_t version, struct err *e);
 /* A part whose checksum is right, on the heap: free *bytes.p with free().
  * 1: there is none; ERR_DAMAGED. */
 int store_part(struct store *st, int64_t version, const char *name, struct span *bytes, struct err *e);
+
+/* ---- all projects at once -------------------------------------------------- */
+
+struct store_report {
+	struct project project;                 /* spans valid during the call; without title, reason, … */
+	bool           has_accuracy, has_trained;
+	double         accuracy;                /* of the version in force */
+	double         train_seconds;           /* of the last training that published */
+	int64_t        last_event;              /* 0: none.  Whoever changes rows leaves a higher one */
+	int64_t        jobs[JOB__MAX];          /* by state */
+};
+
+/* Each project, by row, in the caller's transaction; each() returns 0 or -1 (stop,
+ * *e set). */
+int store_report(struct store *st, int (*each)(void *arg, const struct store_report *r, struct err *e), void *arg,
+                 struct err *e);
 
 /* ---- what a reconciliation with Label Studio leaves ------------------------ */
 

@@ -379,19 +379,19 @@ void store_rollback(struct store *st)
 	st->open_tx = false;
 }
 
-int64_t store_bytes(struct store *st)
+static int64_t size_of(const char *path, const char *end)
 {
-	static const char *const ends[] = { "", "-wal" };
-	struct stat              sb;
-	int64_t                  sum = 0;
-	char                     path[sizeof st->path + 8];
+	struct stat sb;
+	char        name[sizeof ((struct store *)0)->path + 8];
 
-	for (size_t i = 0; i < countof(ends); i++) {
-		snprintf(path, sizeof path, "%s%s", st->path, ends[i]);
-		if (stat(path, &sb) == 0)
-			sum += sb.st_size;
-	}
-	return sum;
+	snprintf(name, sizeof name, "%s%s", path, end);
+	return stat(name, &sb) == 0 ? sb.st_size : 0;
+}
+
+void store_sizes(const struct store *st, int64_t *database, int64_t *wal)
+{
+	*database = size_of(st->path, "");
+	*wal = size_of(st->path, "-wal");
 }
 
 /* ---- projects ------------------------------------------------------------- */
@@ -1033,4 +1033,55 @@ int store_fetched(struct store *st, int64_t project, int64_t now_s, int64_t unre
 int store_fetch_failed(struct store *st, int64_t project, const char *reason, struct err *e)
 {
 	return change(st, SQL_PROJECT_FETCH_ERROR, e, "it", project, reason) < 0 ? -1 : 0;
+}
+
+/* ---- all projects at once -------------------------------------------------------- */
+
+/* The jobs of one project from a query over all, ordered by project: rc is what its
+ * last step said, and what the next one will have to know. */
+static int take_jobs(struct store *st, sqlite3_stmt *jobs, int rc, int64_t project, int64_t n[], struct err *e)
+{
+	for (; rc == 0 && column_int(jobs, 0) <= project; rc = next(st, jobs, e))
+		if (column_int(jobs, 0) == project)
+			n[state_of(column_span(jobs, 1))] = column_int(jobs, 2);
+	return rc;
+}
+
+static struct store_report report_row(sqlite3_stmt *s)
+{
+	return (struct store_report){
+		.project = { .row = column_int(s, 0), .id = column_int(s, 1), .created_s = column_int(s, 2),
+			.label_config = column_span(s, 3), .config_hash = column_span(s, 4), .extra_params = column_span(s, 5),
+			.updates = column_int(s, 6), .updates_trained = column_int(s, 7), .webhook_s = column_int(s, 8),
+			.version = { .row = sqlite3_column_int64(s, 9), .number = sqlite3_column_int64(s, 10),
+				.formats = column_span(s, 11), .examples_hash = column_span(s, 12),
+				.created_s = sqlite3_column_int64(s, 13) } },
+		.has_accuracy = sqlite3_column_type(s, 14) != SQLITE_NULL, .accuracy = sqlite3_column_double(s, 14),
+		.has_trained = sqlite3_column_type(s, 15) != SQLITE_NULL, .train_seconds = sqlite3_column_double(s, 15),
+		.last_event = sqlite3_column_int64(s, 16),
+	};
+}
+
+int store_report(struct store *st, int (*each)(void *arg, const struct store_report *r, struct err *e), void *arg,
+                 struct err *e)
+{
+	struct store_report r;
+	sqlite3_stmt       *s, *jobs;
+	int                 left = query(st, SQL_REPORT_JOBS, &jobs, e, ""), rc;
+
+	if (left < 0)
+		return -1;
+	for (rc = query(st, SQL_REPORT, &s, e, ""); rc == 0; rc = next(st, s, e)) {
+		r = report_row(s);
+		if (left == 0)
+			left = take_jobs(st, jobs, left, r.project.row, r.jobs, e);
+		if (left < 0 || each(arg, &r, e) < 0) {
+			done(s);
+			rc = -1;
+			break;
+		}
+	}
+	if (left == 0)
+		done(jobs);
+	return rc < 0 ? -1 : 0;
 }

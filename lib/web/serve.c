@@ -2,6 +2,7 @@
 #include "web/serve.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/meter.h"
 #include "web/auth.h"
 #include "web/http.h"
 #include "web/route.h"
@@ -104,9 +105,9 @@ static int answer(struct worker *w, const struct http *h, struct request *req, s
 
 /* After the reply is out: the request's variables are gone. */
 static void log_reply(const struct request *req, const struct route_match *m, const char *method,
-                      const struct reply *reply, const struct err *e, double began)
+                      const struct reply *reply, const struct err *e, double seconds)
 {
-	const double ms = (clock_monotonic() - began) * 1e3;
+	const double ms = seconds * 1e3;
 
 	if (reply->status >= 500)
 		log_line(LOG_WARNING, "%s %.200s %d %zu bytes %.1f ms: %s", method,
@@ -136,6 +137,7 @@ static void handle(struct worker *w, const struct http *h)
 	struct err           e = { 0 };
 	const char          *given = request_param(&req, "REQUEST_METHOD");
 	char                 method[16];        /* longer than any there is */
+	double               seconds;
 
 	snprintf(method, sizeof method, "%s", given == NULL ? "" : given);
 	new_id(req.id);
@@ -150,9 +152,12 @@ static void handle(struct worker *w, const struct http *h)
 	}
 	if (http_write(h, &req, &reply, reply.status == 405 ? m.allow : "", strcmp(method, "HEAD") == 0) < 0)
 		log_line(LOG_DEBUG, "the client left before the reply");
+	/* Before the last bytes are out: who has an answer finds it counted. */
+	seconds = clock_monotonic() - began;
+	meter_request(m.path_known ? req.path : SPAN(""), reply.status, seconds);
 	http_finish(h);
 	req.params = NULL;
-	log_reply(&req, &m, method, &reply, &e, began);
+	log_reply(&req, &m, method, &reply, &e, seconds);
 	if (reply.after != NULL)
 		reply.after(w->own, &s->env);
 	log_request(NULL);
@@ -379,5 +384,6 @@ int serve(const struct service *service)
 		return 1;
 	}
 	auth_init(&s.auth, &s.env);
+	meter_open(s.env.model_dir);
 	return cgi ? serve_cgi(&s) : serve_fastcgi(&s);
 }

@@ -16,6 +16,7 @@ def t_health(open_backend):
             j = a.json or {}
             check(f"GET {path}: 200, UP, model class, version", a.status == 200 and j.get("status") == "UP" and
                   isinstance(j.get("model_class"), str) and j["model_class"] and isinstance(j.get("version"), str) and j["version"], a)
+        check("the model class is that of the kind that serves", (b.get("/health").json or {}).get("model_class") == "tfidf_logreg", b.get("/health"))
         check("health is application/json", b.get("/health").headers.get("content-type", "").startswith("application/json"))
         check("health within 1 s", b.get("/health").seconds < 1)
 
