@@ -32,6 +32,7 @@ struct args {
 	int64_t        project;    /* Label Studio's id; STORE_NULL: not named */
 	int64_t        queued;     /* project row, for a trainer */
 	bool           json;
+	bool           due;        /* train: whatever is due, of all projects */
 	bool           full;       /* train: read the export however recent the last one is */
 	bool           check;      /* start: look, don't serve */
 	bool           force;      /* init: write over what is there */
@@ -365,13 +366,16 @@ static int print_trained(const struct args *a, const struct train_result *r, dou
 static int run_train(struct args *a)
 {
 	const struct sigaction stop = { .sa_handler = on_signal };
-	struct train_options   opt = { .foreground = a->queued == STORE_NULL, .full = a->full };
+	struct train_options   opt = { .foreground = a->queued == STORE_NULL && !a->due, .full = a->full };
 	struct train_result    result;
 	struct err             e = { 0 };
 	double                 shown = 0, began = clock_monotonic();
 	int64_t                row = a->queued;
-	int                    rc = DONE, log = trainer_log(a->env.model_dir);
+	int                    rc = DONE, log;
 
+	if (a->due && (a->project != STORE_NULL || a->queued != STORE_NULL || a->json))
+		return usage_error(a, "--due is for all projects and prints nothing: no --project, no --json");
+	log = trainer_log(a->env.model_dir);
 	log_open("train", opt.foreground ? LOG_WARNING : (enum log_level)a->env.log_level);
 	log_tee(log, (enum log_level)a->env.log_level);
 	if (opt.foreground && (rc = project_row(a, &row)) != DONE)
@@ -382,7 +386,7 @@ static int run_train(struct args *a)
 	}
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGINT, &stop, NULL);
-	rc = train_run(a->st, &a->env, row, &opt, &result, &e);
+	rc = a->due ? train_due(a->st, &a->env, &opt, &e) : train_run(a->st, &a->env, row, &opt, &result, &e);
 	if (opt.show != NULL)
 		fputs("\r\033[K", stderr);
 	log_tee(-1, LOG_ERROR);
@@ -633,8 +637,9 @@ static const struct command {
 	  "write a backend with a model of your own into the folder DIR: in C, or FILE, which is C, Python or any program"
 	  " (a FILE.py that does not exist is written too)" },
 	{ "status", run_status, true, "[--project N] [--json]", "counters, jobs, version in force, metrics" },
-	{ "train", run_train, true, "[--project N] [--full] [--json]",
-	  "read Label Studio's export (--full: however recent the last reading is), train and publish now" },
+	{ "train", run_train, true, "[--project N] [--due] [--full] [--json]",
+	  "read Label Studio's export (--full: however recent the last reading is), train and publish now. --due: instead,"
+	  " the jobs of all projects that are due or whose trainer died, for a timer" },
 	{ "predict", run_predict, true, "[--project N] [FILE|-]",
 	  "texts (lines, or JSON lines with \"text\") in, JSON lines out; no server needed" },
 	{ "evaluate", run_evaluate, true, "[--project N] [--json] [FILE]",
@@ -700,11 +705,11 @@ static int with_option(char *pair)
 
 static int read_options(struct args *a, int argc, char *argv[])
 {
-	enum { PROJECT = 256, QUEUED, JSON, FULL, HOST, PORT, LOG_LEVEL, WITH, AUTH_USER, AUTH_PASS,
+	enum { PROJECT = 256, QUEUED, DUE, JSON, FULL, HOST, PORT, LOG_LEVEL, WITH, AUTH_USER, AUTH_PASS,
 	       CHECK, SCRIPT, FORCE, HELP };
 	static const struct option options[] = {
 		{ "project", required_argument, NULL, PROJECT }, { "queued", required_argument, NULL, QUEUED },
-		{ "json", no_argument, NULL, JSON }, { "full", no_argument, NULL, FULL }, { "host", required_argument, NULL, HOST },
+		{ "due", no_argument, NULL, DUE }, { "json", no_argument, NULL, JSON }, { "full", no_argument, NULL, FULL }, { "host", required_argument, NULL, HOST },
 		{ "port", required_argument, NULL, PORT }, { "log-level", required_argument, NULL, LOG_LEVEL },
 		{ "with", required_argument, NULL, WITH }, { "basic-auth-user", required_argument, NULL, AUTH_USER },
 		{ "basic-auth-pass", required_argument, NULL, AUTH_PASS }, { "check", no_argument, NULL, CHECK },
@@ -724,6 +729,9 @@ static int read_options(struct args *a, int argc, char *argv[])
 		case QUEUED:
 			if (number_option(optarg, &a->queued) < 0)
 				return usage_error(a, "--queued takes a number");
+			break;
+		case DUE:
+			a->due = true;
 			break;
 		case JSON:
 			a->json = true;

@@ -5,8 +5,8 @@
 #   deploy/deps.sh install [--make FILE] SET...   installs it by apt (with sudo where needed); where
 #                                                 there is no apt, the same as check
 #
-# SET: build (compiler, libraries, lighttpd), test, e2e, ci.  --make FILE: writes what the
-# Makefile needs of the set "build": compiler and linker flags, and the files they rest on,
+# SET: build (compiler, libraries, lighttpd), test, e2e, systemd (what its units are tested
+# with), ci.  --make FILE: writes what the Makefile needs of the set "build": compiler and linker flags, and the files they rest on,
 # so that later runs have to look at nothing but those.
 #
 # Installing lighttpd leaves no web server on port 80: its package would start and enable
@@ -43,6 +43,10 @@ test  strace           cmd strace
 e2e   python3          cmd python3
 e2e   python3-venv     py  ensurepip
 e2e   curl             cmd curl
+systemd systemd       cmd systemd-socket-activate
+systemd python3-seccomp deb python3-seccomp
+systemd strace        cmd strace
+systemd python3       cmd python3
 ci    clang            cmd clang
 ci    clang-tidy       cmd clang-tidy
 EOF
@@ -59,6 +63,7 @@ found() {
     cmd) command -v "$2" ;;
     inc) header "$2" | grep . ;;
     pc)  "$PKG_CONFIG" --exists "$2" 2>/dev/null && echo "$("$PKG_CONFIG" --variable=pcfiledir "$2")/$2.pc" ;;
+    deb) installed "$2" && echo "/var/lib/dpkg/info/$2.list" ;;
     py)  python3 -c "import $2" 2>/dev/null ;;
     esac
 }

@@ -48,6 +48,23 @@ link() {
     note "$2"
 }
 
+# units: systemd's, with the folders they are installed to
+units() {
+    install -d "$BUILD/systemd"
+    for unit in deploy/systemd/*.in; do
+        name=${unit##*/}
+        name=${name%.in}
+        sed -e "s|@BINDIR@|$PREFIX/bin|" -e "s|@LIBEXECDIR@|$PREFIX/lib/prelabel|" "$unit" >"$BUILD/systemd/$name"
+        as 644 "$BUILD/systemd/$name" "lib/systemd/system/$name"
+    done
+    # These two never start a trainer, which is all that needs the key.
+    for program in predict status; do
+        as 644 deploy/systemd/no-key.conf "lib/systemd/system/prelabel@$program.service.d/no-key.conf"
+        note "lib/systemd/system/prelabel@$program.service.d/"
+    done
+    as 644 deploy/systemd/prelabel.sysusers lib/sysusers.d/prelabel.conf
+}
+
 # Headers of ours that the files need, themselves included where they are headers.
 needs() {
     # shellcheck disable=SC2086
@@ -113,6 +130,7 @@ install_all() {
     done
     as 644 deploy/completion/prelabel.bash share/bash-completion/completions/prelabel
     as 644 deploy/completion/prelabel.zsh share/zsh/site-functions/_prelabel
+    units
 
     (cd "$root" && find lib/prelabel include/prelabel share/prelabel -type d | sed 's|$|/|') >>"$root/$manifest"
     note "$manifest"

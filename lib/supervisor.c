@@ -22,6 +22,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@ enum {
 
 /* Seconds. */
 #define LOOK_EVERY      1.0
+#define READY_EVERY     0.02   /* until the service manager has been told */
 #define PORT_WAIT       2.0    /* for a former start to let go of the port */
 #define PAUSE_DONE      0.05   /* before the same row is trained again */
 #define PAUSE_FAILED    5.0    /* and after a trainer that failed or was killed */
@@ -66,6 +68,7 @@ struct start {
 	struct pause   pauses[DUE_MAX];
 	double         look_at;                /* clock_monotonic() of the next look */
 	char           due_failed[sizeof ((struct err *)0)->msg];   /* said already */
+	bool           announce;               /* a service manager waits to hear that we serve */
 	bool           stop;                   /* a signal asked for it */
 };
 
@@ -89,19 +92,27 @@ static const struct { int status; const char *why; } refusals[] = {
 
 /* ---- before anything runs ------------------------------------------------ */
 
+/* HOST:PORT, to be freed with freeaddrinfo(). */
+static int address(const struct env *env, struct addrinfo **at, struct err *e)
+{
+	struct addrinfo want = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
+	char            port[8];
+	int             rc;
+
+	snprintf(port, sizeof port, "%" PRId64, env->port);
+	rc = getaddrinfo(env->host, port, &want, at);
+	return rc == 0 ? 0 : err_set(e, ERR_USAGE, "HOST=%.100s: %s", env->host, gai_strerror(rc));
+}
+
 /* Waits until HOST:PORT can be bound, as lighttpd is going to. */
 static int port_wait(const struct env *env, struct err *e)
 {
-	struct addrinfo  want = { .ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM };
 	struct addrinfo *at;
-	char             port[8];
 	double           end = clock_monotonic() + PORT_WAIT;
-	int              rc, one = 1, failed;
+	int              one = 1, failed;
 
-	snprintf(port, sizeof port, "%" PRId64, env->port);
-	rc = getaddrinfo(env->host, port, &want, &at);
-	if (rc != 0)
-		return err_set(e, ERR_USAGE, "HOST=%.100s: %s", env->host, gai_strerror(rc));
+	if (address(env, &at, e) < 0)
+		return -1;
 	for (;;) {
 		int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -473,6 +484,40 @@ static void attend(struct start *st, double seconds)
 	reap(st);       /* signals of the same kind merge: always look for all */
 }
 
+/* Is HOST:PORT taken, by lighttpd that is?  From then on a request is answered: the
+ * programs' sockets are made before it accepts. */
+static bool serves(const struct env *env)
+{
+	const struct timeval wait = { .tv_sec = 1 };   /* of this machine: it is there at once, or refused */
+	struct addrinfo     *at;
+	struct err           e = { 0 };
+	bool                 yes = false;
+	int                  fd;
+
+	if (address(env, &at, &e) < 0)
+		return false;
+	fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0) {
+		yes = setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait) == 0 &&
+		      connect(fd, at->ai_addr, at->ai_addrlen) == 0;
+		close(fd);
+	}
+	freeaddrinfo(at);
+	return yes;
+}
+
+static void announce(struct start *st)
+{
+	int failed;
+
+	if (!serves(st->s->env))
+		return;
+	st->announce = false;
+	failed = manager_tell("READY=1");
+	if (failed != 0)
+		log_line(LOG_WARNING, "the service manager can't be told that we serve: %s", strerror(failed));
+}
+
 /* ---- the end ------------------------------------------------------------- */
 
 static bool server_gone(const struct start *st)
@@ -623,7 +668,7 @@ int supervisor_run(const struct supervisor *s)
 	struct err          e = { 0 };
 	bool                failed;
 
-	st = (struct start){ .s = s, .signals = -1, .wake = -1 };
+	st = (struct start){ .s = s, .signals = -1, .wake = -1, .announce = manager_listens() };
 	failed = start(&st, &e) < 0;
 	if (failed) {
 		log_line(LOG_ERROR, "%s", e.msg);
@@ -633,11 +678,14 @@ int supervisor_run(const struct supervisor *s)
 		while (!st.stop && st.server != 0) {
 			if (clock_monotonic() >= st.look_at)
 				look(&st);
-			attend(&st, st.look_at - clock_monotonic());
+			if (st.announce)
+				announce(&st);
+			attend(&st, st.announce ? READY_EVERY : st.look_at - clock_monotonic());
 		}
 		failed = !st.stop;
 		if (st.stop)
 			log_line(LOG_INFO, "stopping");
+		(void)manager_tell("STOPPING=1");
 		server_stop(&st);
 		others_stop(&st);
 		trainers_stop(&st);

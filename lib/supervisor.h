@@ -18,6 +18,9 @@
  * - Killed by -9: lighttpd and the trainers have PR_SET_PDEATHSIG; the programs
  *   set it for themselves (lib/web/serve.c), their parent being lighttpd.
  *
+ * A service manager that listens (NOTIFY_SOCKET, sd_notify(3)) hears READY=1 as soon as
+ * a connection to HOST:PORT is taken, and STOPPING=1.
+ *
  * Nothing of an earlier start is ever adopted: the sockets are in a folder of
  * this start (PRELABEL_RUN_DIR in the environment of all children):
  *

@@ -19,6 +19,7 @@
 #define RENEW_S      (LEASE_S / 3)
 #define RETRY_S      5              /* first back-off; doubled by each attempt */
 #define ALL_FOLDS    1000           /* examples below which every fold is held out in turn */
+#define DUE_AT_ONCE  32             /* projects looked at in one go */
 #define FETCH_SHARE  20             /* reading exports takes at most one part in so many of the time */
 
 static volatile sig_atomic_t stopped;
@@ -510,4 +511,32 @@ int train_run(struct store *st, const struct env *env, int64_t project, const st
 		if (stopped)
 			return 0;
 	}
+}
+
+int train_due(struct store *st, const struct env *env, const struct train_options *opt, struct err *e)
+{
+	int64_t rows[DUE_AT_ONCE];
+	size_t  n, taken, failed = 0;
+
+	do {
+		taken = 0;
+		if (store_job_due(st, clock_s(), rows, countof(rows), &n, e) < 0)
+			return -1;
+		for (size_t i = 0; i < n && !stopped; i++) {
+			struct train_result result;
+			struct err          why = { 0 };
+
+			if (train_run(st, env, rows[i], opt, &result, &why) < 0 && why.code != ERR_STOPPED) {
+				log_line(LOG_ERROR, "project row %lld: %s", (long long)rows[i], why.msg);
+				failed++;
+			} else if (result.state != JOB_NONE) {
+				taken++;
+			}
+		}
+		/* What came meanwhile, and what was behind the first of many; not again what
+		 * could not be taken. */
+	} while (taken > 0 && !stopped);
+	if (stopped)
+		return err_set(e, ERR_STOPPED, "stopped");
+	return failed == 0 ? 0 : err_set(e, ERR_STORE, "%zu trainings could not be run", failed);
 }

@@ -36,7 +36,11 @@ struct train_result {
 int train_run(struct store *st, const struct env *env, int64_t project, const struct train_options *opt,
               struct train_result *result, struct err *e);
 
-/* Asks a running train_run() to stop; may be called from a signal handler. */
+/* The same for every project with a job that is due or that lost its trainer.  One that
+ * fails is logged and stops none of the others; -1 then, with how many. */
+int train_due(struct store *st, const struct env *env, const struct train_options *opt, struct err *e);
+
+/* Asks a running train_run() or train_due() to stop; may be called from a signal handler. */
 void train_stop(void);
 
 #endif

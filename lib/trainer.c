@@ -88,7 +88,10 @@ static void start(const char *prelabel, int64_t project)
 	if (pid > 0)
 		_exit(0);
 	fd = open("/dev/null", O_RDWR);
-	if (fd < 0 || dup2(fd, 0) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
+	if (fd < 0 || dup2(fd, 0) < 0 || dup2(fd, 1) < 0)
+		_exit(1);
+	/* A web server's standard error ends with it; the journal stays. */
+	if (!log_to_journal() && dup2(fd, 2) < 0)
 		_exit(1);
 	if (close_range(3, ~0U, 0) < 0)
 		for (fd = 3; fd < 1024; fd++)

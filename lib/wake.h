@@ -1,4 +1,4 @@
-/* wake.h - a word to the supervisor that started this program. */
+/* wake.h - a word to who started this program: supervisor or service manager. */
 #ifndef WAKE_H
 #define WAKE_H
 
@@ -17,5 +17,11 @@
  * trainer.  true also when the supervisor has more wakes waiting than it can
  * hold: it is going to look anyway. */
 bool supervisor_wake(void);
+
+/* Does a service manager wait for what we say ($NOTIFY_SOCKET, sd_notify(3))? */
+bool manager_listens(void);
+
+/* "READY=1", "STOPPING=1".  0 also where nobody listens; else errno. */
+int manager_tell(const char *state);
 
 #endif

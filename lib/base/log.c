@@ -4,13 +4,16 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char    *log_program = "prelabel";
 static enum log_level log_least = LOG_INFO;
 static int            tee_fd = -1;
 static enum log_level tee_least;
+static bool           journal;           /* standard error is the journal */
 
 static _Thread_local char request[40];
 
@@ -18,10 +21,35 @@ static const char *const level_names[LOG__MAX] = {
 	[LOG_DEBUG] = "DEBUG", [LOG_INFO] = "INFO", [LOG_WARNING] = "WARNING", [LOG_ERROR] = "ERROR",
 };
 
+/* What syslog(3) calls them: journald takes "<N>" off the front of a line. */
+static const int priorities[LOG__MAX] = {
+	[LOG_DEBUG] = 7, [LOG_INFO] = 6, [LOG_WARNING] = 4, [LOG_ERROR] = 3,
+};
+
+/* systemd names the stream it gave as DEVICE:INODE.  The variable is inherited by
+ * children whose standard error may be another: so only where both are the same. */
+static bool stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	char        ours[48];
+	struct stat sb;
+
+	if (stream == NULL || fstat(STDERR_FILENO, &sb) < 0)
+		return false;
+	snprintf(ours, sizeof ours, "%llu:%llu", (unsigned long long)sb.st_dev, (unsigned long long)sb.st_ino);
+	return strcmp(stream, ours) == 0;
+}
+
 void log_open(const char *program, enum log_level least)
 {
 	log_program = program;
 	log_least = least;
+	journal = stderr_is_journal();
+}
+
+bool log_to_journal(void)
+{
+	return journal;
 }
 
 void log_tee(int fd, enum log_level least)
@@ -55,27 +83,41 @@ static size_t escape(char out[LOG_LINE_MAX], size_t at, const char *s)
 	return at;
 }
 
+/* One write(): a line that can't be written has nobody left to be told to. */
+static void put_line(int fd, enum log_level level, const char *message, bool for_journal)
+{
+	char   out[LOG_LINE_MAX], head[CLOCK_ISO_BYTES + 1];
+	size_t len;
+	int    n;
+
+	if (for_journal) {
+		snprintf(head, sizeof head, "<%d>", priorities[level]);
+	} else {
+		clock_iso(clock_s(), head);
+		strcat(head, " ");
+	}
+	n = snprintf(out, sizeof out, "%s%s %s %s%s", head, level_names[level], log_program, request,
+	             request[0] == '\0' ? "" : " ");
+	if (n < 0 || n >= (int)sizeof out)
+		return;
+	len = escape(out, (size_t)n, message);
+	out[len++] = '\n';
+	if (write(fd, out, len) < 0)
+		return;
+}
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
-	char    out[LOG_LINE_MAX], message[LOG_LINE_MAX], when[CLOCK_ISO_BYTES];
+	char    message[LOG_LINE_MAX];
 	va_list ap;
-	size_t  len;
-	int     n;
 
 	if (level < log_least && (tee_fd < 0 || level < tee_least))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof message, fmt, ap);
 	va_end(ap);
-	n = snprintf(out, sizeof out, "%s %s %s %s%s", clock_iso(clock_s(), when), level_names[level],
-	             log_program, request, request[0] == '\0' ? "" : " ");
-	if (n < 0 || n >= (int)sizeof out)
-		return;
-	len = escape(out, (size_t)n, message);
-	out[len++] = '\n';
-	/* A line that can't be written has nobody left to be told to. */
-	if (level >= log_least && write(STDERR_FILENO, out, len) < 0)
-		return;
-	if (tee_fd >= 0 && level >= tee_least && write(tee_fd, out, len) < 0)
-		return;
+	if (level >= log_least)
+		put_line(STDERR_FILENO, level, message, journal);
+	if (tee_fd >= 0 && level >= tee_least)
+		put_line(tee_fd, level, message, false);
 }

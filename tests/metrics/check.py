@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """
 check.py - /metrics as promtool reads it, in every state of a server; what /livez promises;
-the rules of deploy/prometheus.  Called by run.sh with BUILD and PROMTOOL.
+the rules of deploy/prometheus.  Called by ci.sh with BUILD and PROMTOOL.
 """
 import os
 import re

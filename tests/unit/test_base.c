@@ -1,16 +1,19 @@
-/* test_base.c - errors, buffers, the arena, time stamps and settings. */
+/* test_base.c - errors, buffers, the arena, time stamps, settings and the log. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/env.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "base/log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -527,6 +530,63 @@ static void test_env_rows(void **state)
 	assert_int_equal(env_export(&e), -1);
 }
 
+/* ---- the log --------------------------------------------------------------------- */
+
+/* One line of level ERROR, as it comes out of standard error where JOURNAL_STREAM is
+ * that pipe's own name, or "1:1", or unset (NULL). */
+static void logged(const char *stream, char out[256], char teed[256])
+{
+	char        own[64];
+	struct stat sb;
+	int         p[2], t[2], saved = dup(STDERR_FILENO);
+	ssize_t     n;
+
+	assert_true(pipe(p) == 0 && pipe(t) == 0 && saved >= 0 && dup2(p[1], STDERR_FILENO) >= 0);
+	assert_int_equal(fstat(p[1], &sb), 0);
+	snprintf(own, sizeof own, "%llu:%llu", (unsigned long long)sb.st_dev, (unsigned long long)sb.st_ino);
+	if (stream == NULL)
+		unsetenv("JOURNAL_STREAM");
+	else
+		setenv("JOURNAL_STREAM", strcmp(stream, "own") == 0 ? own : stream, 1);
+	log_open("test", LOG_INFO);
+	log_tee(t[1], LOG_ERROR);
+	log_line(LOG_DEBUG, "not this");
+	log_line(LOG_ERROR, "a\nb %d", 7);
+	log_tee(-1, LOG_ERROR);
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	n = read(p[0], out, 255);
+	assert_true(n > 0);
+	out[n] = '\0';
+	n = read(t[0], teed, 255);
+	assert_true(n > 0);
+	teed[n] = '\0';
+	for (int i = 0; i < 2; i++) {
+		close(p[i]);
+		close(t[i]);
+	}
+	close(saved);
+	unsetenv("JOURNAL_STREAM");
+}
+
+static void test_log_journal(void **state)
+{
+	static const char *const others[] = { NULL, "", "1:1", "x" };
+	char                     out[256], teed[256];
+
+	(void)state;
+	logged("own", out, teed);
+	assert_true(log_to_journal());
+	assert_string_equal(out, "<3>ERROR test a\\x0ab 7\n");
+	/* a file beside it keeps the time */
+	assert_non_null(strstr(teed, "Z ERROR test a\\x0ab 7\n"));
+	for (size_t i = 0; i < countof(others); i++) {
+		logged(others[i], out, teed);
+		assert_false(log_to_journal());
+		assert_true(out[0] >= '1' && out[0] <= '9');
+		assert_non_null(strstr(out, "Z ERROR test a\\x0ab 7\n"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -536,7 +596,7 @@ int main(void)
 		cmocka_unit_test_setup(test_env_defaults, clear_env), cmocka_unit_test_setup(test_env_values, clear_env),
 		cmocka_unit_test_setup(test_env_wrong, clear_env), cmocka_unit_test_setup(test_env_alias, clear_env),
 		cmocka_unit_test_setup(test_env_pair, clear_env), cmocka_unit_test_setup(test_env_hostile, clear_env),
-		cmocka_unit_test_setup(test_env_rows, clear_env),
+		cmocka_unit_test_setup(test_env_rows, clear_env), cmocka_unit_test(test_log_journal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -255,6 +255,54 @@ static void a_job_that_kills_its_trainers_is_given_up(void **state)
 	store_close(st);
 }
 
+static enum job_state last_state(struct store *st, int64_t row)
+{
+	struct arena a;
+	struct job   job = { .state = JOB_NONE };
+	struct err   e = { 0 };
+
+	arena_init(&a, 1 << 20);
+	assert_int_equal(store_job_last(st, row, &a, &job, &e), 0);
+	arena_clear(&a);
+	return job.state;
+}
+
+/* For a timer: queued jobs and those whose trainer died, of all projects; not those
+ * that somebody is at, and what one project lacks keeps none of the others. */
+static void what_is_due_is_trained_in_every_project(void **state)
+{
+	struct train_options opt = { .foreground = false };
+	struct store        *st = fresh();
+	int64_t              queued = new_project(st, 1), few = new_project(st, 2), orphan = new_project(st, 3),
+	                     busy = new_project(st, 4), idle = new_project(st, 5);
+	struct lease         lease;
+	struct job           job;
+	struct arena         a;
+	struct err           e = { 0 };
+
+	(void)state;
+	label_four(st, queued);
+	label_four(st, orphan);
+	label_four(st, busy);
+	label_four(st, idle);
+	queue(st, queued, "updates");
+	queue(st, few, "updates");
+	queue(st, orphan, "updates");
+	queue(st, busy, "updates");
+	assert_int_equal(take_at(st, orphan, clock_s() - 100, &lease), 0);
+	assert_int_equal(take_at(st, busy, clock_s(), &lease), 0);
+	must(train_due(st, &settings, &opt, &e), &e);
+	assert_int_equal(last_state(st, queued), JOB_DONE);
+	assert_int_equal(last_state(st, few), JOB_SKIPPED);
+	assert_int_equal(last_state(st, orphan), JOB_DONE);
+	assert_int_equal(last_state(st, busy), JOB_RUNNING);
+	arena_init(&a, 1 << 20);
+	assert_int_equal(store_job_last(st, idle, &a, &job, &e), 1);
+	arena_clear(&a);
+	must(train_due(st, &settings, &opt, &e), &e);
+	store_close(st);
+}
+
 /* With KEEP_VERSIONS=1 the parts of a version go with the publishing of the next:
  * whoever was about to read them found no damage. */
 static void a_version_that_was_replaced_meanwhile_is_not_damaged(void **state)
@@ -545,6 +593,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_training_publishes_what_is_then_served),
 		cmocka_unit_test(a_job_that_kills_its_trainers_is_given_up),
+		cmocka_unit_test(what_is_due_is_trained_in_every_project),
 		cmocka_unit_test(a_version_that_was_replaced_meanwhile_is_not_damaged),
 		cmocka_unit_test(bytes_that_are_no_longer_json_cost_one_example),
 		cmocka_unit_test(deep_and_differently_printed_documents_are_examples),

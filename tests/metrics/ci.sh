@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh - /metrics and /livez of the real programs, and the files of deploy/prometheus, by
+# ci.sh - /metrics and /livez of the real programs, and the files of deploy/prometheus, by
 # Prometheus' own promtool.
 #
 # promtool: PROMTOOL, or the one of PATH, or taken out of Debian's package prometheus
