@@ -12,6 +12,7 @@
 #include "supervisor.h"
 #include "train.h"
 #include "trainer.h"
+#include "web/health.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -315,6 +316,30 @@ static int run_env(struct args *a)
 		       rows[i].deflt[0] == '\0' ? "" : "; default ", rows[i].deflt,
 		       rows[i].allowed[0] == '\0' ? "" : "; ", rows[i].allowed,
 		       rows[i].older == NULL ? "" : "; also ", rows[i].older == NULL ? "" : rows[i].older);
+	return DONE;
+}
+
+/* For probes: a container's HEALTHCHECK, a service's start. */
+static int run_health(struct args *a)
+{
+	struct health h;
+	struct err    e = { 0 };
+
+	if (a->n_rest > 0)
+		return usage_error(a, "takes no operands");
+	if (health_ask(&a->env, &h, &e) < 0) {
+		(void)fail(&e);
+		return FAILED;
+	}
+	if (a->json) {
+		json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "status", json_object_new_string("UP"));
+		json_object_object_add(o, "url", json_object_new_string(h.url));
+		json_object_object_add(o, "seconds", json_object_new_double(h.seconds));
+		return print_json(o, &e);
+	}
+	printf("UP: %s answered in %.0f ms\n", h.url, h.seconds * 1000);
 	return DONE;
 }
 
@@ -650,6 +675,8 @@ static const struct command {
 	{ "rollback", run_rollback, true, "[--project N] VERSION", "serve an older version; 0 is the cold start" },
 	{ "forget", run_forget, true, "--project N", "delete everything kept of a project" },
 	{ "env", run_env, false, "[--json]", "the settings in force" },
+	{ "health", run_health, false, "[--host H] [--port P] [--json]",
+	  "ask GET /livez of the server at HOST and PORT: exit status 0 when it is up, 1 when it isn't or takes more than 2 s" },
 	{ "help", run_help, false, "[COMMAND]", "this list" },
 };
 

@@ -29,7 +29,7 @@ learn="$base|learn/.*|text/.*"
 studio="$base|studio/.*|json-c/.*|json\.h|libxml/.*|curl/.*|sodium\.h"
 models="$base|models/.*|learn/.*|text/.*|studio/.*"
 store="$base|store/.*|sqlite3\.h|sql\.h|schema\.h|sodium\.h"
-web="$base|web/.*|fcgiapp\.h|fcgi_config\.h|fcgios\.h|fastcgi\.h|json-c/.*|json\.h|sodium\.h"
+web="$base|curl/.*|web/.*|fcgiapp\.h|fcgi_config\.h|fcgios\.h|fastcgi\.h|json-c/.*|json\.h|sodium\.h"
 # Use cases see all folders, of web only the request and the reply, and no FastCGI;
 # programs see use cases and web.
 own=$(cd "$top/lib" && ls ./*.h 2>/dev/null | sed 's|^\./||; s|\.|\\.|' | tr '\n' '|')

@@ -26,6 +26,8 @@
 #   E2E_TRAIN_TIMEOUT (60)  seconds to wait for a new model version
 #   E2E_CACHE               directory outside the repository for the venv and a migrated empty database
 #                           (default: $XDG_CACHE_HOME or ~/.cache, /prelabel-e2e)
+#   E2E_LS_ENV=FILE         lines NAME=VALUE: Label Studio's first start has its settings, user and token from
+#                           these alone (those of lslib.py; with E2E_KEY=legacy), as in a container
 #   E2E_KEEP=1              keep logs and data, and print where
 #   PIP_ARGS                extra arguments for pip install
 set -eu

@@ -117,13 +117,16 @@ class LabelStudio:
         self.legacy = legacy
         self.template_dir = template_dir
         self.extra_env = env or {}
+        # A file of NAME=VALUE lines: the environment that makes Label Studio's user, token and
+        # settings, in place of ours (E2E_LS_ENV).
+        self.env_file = os.environ.get("E2E_LS_ENV")
         self.proc = None
         self.log = os.path.join(self.dir, "label-studio.log")
 
     def start(self, timeout=240):
         data = os.path.join(self.dir, "data")
         template = None
-        if self.template_dir:
+        if self.template_dir and not self.env_file:
             template = os.path.join(self.template_dir, f"data-{LS_VERSION}-{'legacy' if self.legacy else 'pat'}")
         if template and os.path.isdir(template):
             shutil.copytree(template, data)
@@ -139,11 +142,19 @@ class LabelStudio:
         })
         env.update(self.extra_env)
         cmd = [self.exe, "start", "--no-browser", "--data-dir", data, "--internal-host", "127.0.0.1",
-               "--port", str(self.port), "--username", ADMIN_EMAIL, "--password", ADMIN_PASSWORD,
-               "--user-token", LEGACY_TOKEN, "--log-level", os.environ.get("LS_LOG_LEVEL", "INFO")]
-        if self.legacy:
-            cmd.append("--enable-legacy-api-token")
+               "--port", str(self.port), "--log-level", os.environ.get("LS_LOG_LEVEL", "INFO")]
+        if self.env_file:
+            for name in ("ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED"):
+                del env[name]
+            with open(self.env_file) as f:
+                env.update(line.rstrip("\n").split("=", 1) for line in f if "=" in line)
+        else:
+            cmd += ["--username", ADMIN_EMAIL, "--password", ADMIN_PASSWORD, "--user-token", LEGACY_TOKEN]
+            if self.legacy:
+                cmd.append("--enable-legacy-api-token")
         self.proc = Process(cmd, env, self.log, cwd=self.dir)
+        if self.env_file:       # its first start makes the database, too
+            timeout *= 3
         end = time.time() + timeout
         while time.time() < end:
             if not self.proc.alive():

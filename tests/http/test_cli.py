@@ -1,11 +1,14 @@
-"""test_cli.py - the command line: exit statuses 0, 1, 2; --json; import, train, evaluate, predict, versions, rollback, forget, env."""
+"""test_cli.py - the command line: exit statuses 0, 1, 2; --json; import, train, evaluate, predict, versions, rollback, forget, env, health."""
 import json
 import math
 import os
 import shutil
+import socket
 import tempfile
+import threading
+import time
 
-from harness import Project, Server, check, digest, feed, number, prelabel, review, settings, train
+from harness import Project, Server, check, digest, feed, free_port, number, prelabel, review, settings, train
 
 THREE = ["positive", "negative", "neutral"]
 
@@ -59,7 +62,7 @@ def t_usage():
         for args in (("help",), ("--help",)):
             code, out, err = run(*args)
             check(f"exit 0: prelabel {' '.join(args)}", code == 0 and "import" in out and "rollback" in out, (code, out[:200], err))
-        for verb in ("status", "train", "predict", "evaluate", "import", "versions", "rollback", "env", "start", "forget"):
+        for verb in ("status", "train", "predict", "evaluate", "import", "versions", "rollback", "env", "health", "start", "forget"):
             code, out, err = run("help", verb)
             check(f"prelabel help {verb}", code == 0 and verb in out, (code, out[:100], err))
 
@@ -284,6 +287,70 @@ def t_env():
         check("no key, password or secret", not any(s in out for s in ("0123456789abcdefkey", "passpasspass", "hookhookhook")), out)
         code, out, err = run("env", "--json")
         check("env --json is JSON", code == 0 and parse(out) is not None, (code, out[:200], err))
+
+
+class Peer:
+    """Answers the first connection with `raw` after `pause` seconds, on 127.0.0.1 or ::1."""
+
+    def __init__(self, raw, pause=0.0, host="127.0.0.1"):
+        self.raw, self.pause, self.asked, self.done = raw, pause, b"", threading.Event()
+        self.listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.answer, daemon=True).start()
+
+    def answer(self):
+        try:
+            conn, _ = self.listener.accept()
+            with conn:
+                self.asked = conn.recv(4096)
+                self.done.wait(self.pause)
+                conn.sendall(self.raw)
+        except OSError:
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.listener.close()
+
+
+def http_answer(status, body):
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+
+
+def t_health():
+    up = http_answer("200 OK", '{"status":"UP"}')
+    with Server(BASIC_AUTH_USER="u", BASIC_AUTH_PASS="p") as b:
+        for host in ("127.0.0.1", "0.0.0.0", "localhost"):
+            code, out, err = b.cli("health", env={"HOST": host})
+            check(f"health of a server that is up, HOST={host}: exit 0, one line", code == 0 and one_line(out) and out.startswith("UP") and not err, (code, out, err))
+        code, out, err = b.cli("health", "--json")
+        check("health --json", code == 0 and (parse(out) or {}).get("status") == "UP" and parse(out)["url"].endswith(f":{b.port}/livez"), (code, out, err))
+        code, out, err = b.cli("health", "--port", free_port())
+        check("nothing listens: exit 1, one line that says why", code == 1 and one_line(err) and "refused" in err and not out, (code, out, err))
+    with Store() as run:
+        for name, raw in (("503", http_answer("503 Service Unavailable", '{"status":503}')), ("401", http_answer("401 Unauthorized", "{}")),
+                          ("200 of another program", http_answer("200 OK", "<html>")), ("200, but DOWN", http_answer("200 OK", '{"status":"DOWN"}')),
+                          ("no HTTP", b"SSH-2.0-x\r\n\r\n"), ("nothing", b""), ("without an end", b"HTTP/1.1 200 OK\r\n" + b"x" * 20000)):
+            with Peer(raw) as peer:
+                code, out, err = run("health", "--port", peer.port)
+                check(f"health, answered {name}: exit 1, one line", code == 1 and one_line(err) and not out, (code, out, err))
+        with Peer(up) as peer:
+            code, out, err = run("health", "--port", peer.port)
+            check("it asks GET /livez", code == 0 and peer.asked.startswith(b"GET /livez HTTP/1.1\r\n"), (code, peer.asked, err))
+        with Peer(up, host="::1") as peer:
+            code, out, err = run("health", "--host", "::", "--port", peer.port)
+            check("HOST=:: is asked at ::1", code == 0 and f"http://[::1]:{peer.port}/" in out, (code, out, err))
+        with Peer(up, pause=20) as peer:
+            began = time.time()
+            code, out, err = run("health", "--port", peer.port)
+            took = time.time() - began
+            check("no answer within 2 s: exit 1", code == 1 and "2 s" in err and 1.9 < took < 5, (code, took, err))
+        check("a name that can't be found: exit 1", run("health", "--host", "no.such.host.invalid")[0] == 1)
+        check("an operand: exit 2", run("health", "now")[0] == 2)
+        check("it makes no store", os.listdir(run.dir) == [], os.listdir(run.dir))
 
 
 def t_store_modes():

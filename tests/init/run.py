@@ -200,7 +200,7 @@ def t_uninstall():
 def t_manual():
     installed()
     pages = {os.path.basename(p): os.path.join(w, p) for w, _, ps in os.walk(INSTALLED + "/share/man") for p in ps}
-    check("three pages", set(pages) == {"prelabel.1", "prelabel-model.3", "prelabel.conf.5"}, pages)
+    check("four pages", set(pages) == {"prelabel.1", "prelabel-model.3", "prelabel.conf.5", "prelabel-operations.7"}, pages)
     text = {}
     for name, path in pages.items():
         code, out, err = run("mandoc", "-Tlint", "-Wwarning", path)
