@@ -5,13 +5,14 @@
 #   deploy/deps.sh install [--make FILE] SET...   installs it by apt (with sudo where needed); where
 #                                                 there is no apt, the same as check
 #
-# SET: build (compiler, libraries, lighttpd), test, e2e, systemd (what its units are tested
-# with), ci.  --make FILE: writes what the Makefile needs of the set "build": compiler and linker flags, and the files they rest on,
+# SET: build (compiler, libraries, lighttpd), test, e2e, ci; and what only the tests of a way
+# of running want: systemd, web (other web servers).  --make FILE: writes what the Makefile
+# needs of the set "build": compiler and linker flags, and the files they rest on,
 # so that later runs have to look at nothing but those.
 #
-# Installing lighttpd leaves no web server on port 80: its package would start and enable
-# a service of its own, which is refused while it is installed and disabled afterwards,
-# unless lighttpd was there before.  DEPS_ROOT (tests): the root of the file system.
+# Installing a web server leaves none on port 80: its package would start and enable a
+# service of its own, which is refused while it is installed and disabled afterwards,
+# unless it was there before.  DEPS_ROOT (tests): the root of the file system.
 set -eu
 : "${CC:=cc}" "${PKG_CONFIG:=pkg-config}" "${DEPS_ROOT:=}"
 PATH=$PATH:$DEPS_ROOT/usr/local/sbin:$DEPS_ROOT/usr/sbin:$DEPS_ROOT/sbin
@@ -43,10 +44,15 @@ test  strace           cmd strace
 e2e   python3          cmd python3
 e2e   python3-venv     py  ensurepip
 e2e   curl             cmd curl
-systemd systemd       cmd systemd-socket-activate
+systemd systemd        cmd systemd-socket-activate
 systemd python3-seccomp deb python3-seccomp
-systemd strace        cmd strace
-systemd python3       cmd python3
+systemd strace         cmd strace
+systemd python3        cmd python3
+web   apache2          cmd apache2
+web   libapache2-mod-fcgid file /usr/lib/apache2/modules/mod_fcgid.so
+web   nginx-light      cmd nginx
+web   spawn-fcgi       cmd spawn-fcgi
+web   multiwatch       cmd multiwatch
 ci    clang            cmd clang
 ci    clang-tidy       cmd clang-tidy
 EOF
@@ -64,6 +70,7 @@ found() {
     inc) header "$2" | grep . ;;
     pc)  "$PKG_CONFIG" --exists "$2" 2>/dev/null && echo "$("$PKG_CONFIG" --variable=pcfiledir "$2")/$2.pc" ;;
     deb) installed "$2" && echo "/var/lib/dpkg/info/$2.list" ;;
+    file) [ -e "$DEPS_ROOT$2" ] && echo "$DEPS_ROOT$2" ;;
     py)  python3 -c "import $2" 2>/dev/null ;;
     esac
 }
@@ -101,13 +108,13 @@ write_make() {
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
 # Not only now: the package enabled it for the next boot too.
-disable_service() {
+disable_service() {     # SERVICE
     if command -v systemctl >/dev/null; then
         # Where systemd isn't running (a container), the second takes the links away.
-        systemctl disable --now lighttpd.service || systemctl disable lighttpd.service || true
+        systemctl disable --now "$1.service" || systemctl disable "$1.service" || true
     elif command -v update-rc.d >/dev/null; then
-        ! command -v invoke-rc.d >/dev/null || invoke-rc.d lighttpd stop || true
-        update-rc.d lighttpd disable || true
+        ! command -v invoke-rc.d >/dev/null || invoke-rc.d "$1" stop || true
+        update-rc.d "$1" disable || true
     fi
 }
 
@@ -115,14 +122,16 @@ disable_service() {
 # that is there already is the administrator's and stays.
 apt_install() {
     policy=$DEPS_ROOT/usr/sbin/policy-rc.d
-    new= rc=0
-    case " $* " in *" lighttpd "*) installed lighttpd || new=yes ;; esac
+    new='' rc=0
+    for package in lighttpd:lighttpd apache2:apache2 nginx-light:nginx; do
+        case " $* " in *" ${package%:*} "*) installed "${package%:*}" || new="$new $package" ;; esac
+    done
     if [ -n "$new" ] && [ ! -e "$policy" ]; then
         # shellcheck disable=SC2064
         trap "rm -f '$policy'" EXIT
         trap 'exit 1' INT TERM HUP
         # shellcheck disable=SC2016
-        printf '#!/bin/sh\n[ "$1" != lighttpd ] && [ "$1" != lighttpd.service ] || exit 101\n' >"$policy"
+        printf '#!/bin/sh\ncase $1 in lighttpd | apache2 | nginx | lighttpd.service | apache2.service | nginx.service) exit 101 ;; esac\n' >"$policy"
         chmod 755 "$policy"
     fi
     DEBIAN_FRONTEND=noninteractive
@@ -132,7 +141,7 @@ apt_install() {
     apt-get -q -o DPkg::Lock::Timeout=120 update || echo "deps: apt-get update failed; trying all the same" >&2
     # shellcheck disable=SC2086
     apt-get $options install "$@" || rc=$?
-    [ -z "$new" ] || ! installed lighttpd || disable_service
+    for package in $new; do ! installed "${package%:*}" || disable_service "${package#*:}"; done
     return "$rc"
 }
 

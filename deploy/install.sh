@@ -86,6 +86,18 @@ uninstall() {
     done
 }
 
+# For a web server of one's own: what it starts, a file each since mod_fcgid tells programs
+# apart by their inodes, and the fragments of its configuration.
+web() {
+    for f in predict setup webhook status; do as 755 deploy/web/program "lib/prelabel/web/$f"; done
+    for f in lighttpd/prelabel.conf apache/prelabel-fcgid.conf apache/prelabel-cgid.conf nginx/prelabel.conf nginx/prelabel-fcgi; do
+        sed "s|/usr/lib/prelabel|$PREFIX/lib/prelabel|g" "deploy/$f" >"$BUILD/${f##*/}.installed"
+        mode=644
+        [ ! -x "deploy/$f" ] || mode=755
+        as "$mode" "$BUILD/${f##*/}.installed" "share/prelabel/web/$f"
+    done
+}
+
 install_all() {
     # Of an older version nothing stays.
     [ ! -f "$root/$manifest" ] || uninstall
@@ -117,6 +129,8 @@ install_all() {
     put 644 share/prelabel "$BUILD/model_table.c"
     put 644 share/prelabel/init "$BUILD"/init/*
     put 644 share/prelabel/schema schema/*.sql
+
+    web
 
     # Found by where it lies itself: a DESTDIR or a moved PREFIX is right, too.
     # shellcheck disable=SC2016

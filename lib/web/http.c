@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
 #include <unistd.h>
 
 #define READ_BYTES ((size_t)64 << 10)
+#define DROP_WAIT_MS 1000
 
 /* ---- statuses ------------------------------------------------------------- */
 
@@ -236,7 +239,26 @@ int http_write(const struct http *h, const struct request *req, const struct rep
 	return head_only ? 0 : write_all(h, buf_span(&reply->body));
 }
 
-void http_finish(const struct http *h)
+/* Apache's mod_cgid speaks to a program by one socket: closed with a part of the body
+ * unread, it is reset, and the reply is lost.  Never beyond the body's length, and
+ * not for long: the input may stay open. */
+static void drop_rest(const struct request *req, size_t got)
+{
+	const char        *given = request_param(req, "CONTENT_LENGTH");
+	unsigned long long len = given == NULL ? 0 : strtoull(given, NULL, 10);
+	struct pollfd      in = { .fd = STDIN_FILENO, .events = POLLIN };
+	char               waste[4096];
+	ssize_t            n;
+
+	while (got < len && poll(&in, 1, DROP_WAIT_MS) > 0) {
+		n = read(STDIN_FILENO, waste, len - got < sizeof waste ? (size_t)(len - got) : sizeof waste);
+		if (n <= 0)
+			return;
+		got += (size_t)n;
+	}
+}
+
+void http_finish(const struct http *h, const struct request *req, size_t got)
 {
 	int null;
 
@@ -244,6 +266,7 @@ void http_finish(const struct http *h)
 		FCGX_Finish_r(h->fcgi);
 		return;
 	}
+	drop_rest(req, got);
 	/* A web server reads standard output to its end before it is content. */
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)

@@ -22,8 +22,9 @@ int http_read_body(const struct http *h, const struct request *req, size_t max, 
 int http_write(const struct http *h, const struct request *req, const struct reply *reply,
                const char *allow, bool head_only);
 
-/* The web server may go on with the reply: nothing more comes. */
-void http_finish(const struct http *h);
+/* The web server may go on with the reply: nothing more comes.  got: bytes of the
+ * body that were read. */
+void http_finish(const struct http *h, const struct request *req, size_t got);
 
 /* "Not Found" */
 const char *http_reason(int status);

@@ -119,7 +119,7 @@ run() {
 
 serve() {
     folder=$1
-    mkdir -p "$MODEL_DIR"
+    mkdir -p -m 700 "$MODEL_DIR"
     chown -R 9090:9090 "$MODEL_DIR"
     # Not what is empty in ours: an image's own HOST stays.
     set -- "$folder" -v "$MODEL_DIR:$MODEL_DIR"

@@ -250,20 +250,28 @@ def wait_for(fn, seconds=10, step=0.05):
 
 
 def processes_with(marker):
-    """{pid: command} of the living processes whose environment holds `marker`."""
-    out = {}
+    """{pid: command} of the living processes whose environment holds `marker`, and of their children
+    (nginx writes its title over the environment of its own)."""
+    out, rest = {}, {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/environ", "rb") as f:
-                if marker.encode() not in f.read():
-                    continue
+                marked = marker.encode() in f.read()
             with open(f"/proc/{pid}/stat") as f:
-                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
-                    continue
+                state, parent = f.read().rsplit(")", 1)[1].split()[:2]
+            if state == "Z":
+                continue
             with open(f"/proc/{pid}/cmdline", "rb") as f:
-                out[int(pid)] = f.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
+                command = f.read().replace(b"\0", b" ").decode("utf-8", "replace").strip()
         except (OSError, IndexError):
             continue
+        if marked:
+            out[int(pid)] = command
+        else:
+            rest[int(pid)] = int(parent), command
+    for pid, (parent, command) in sorted(rest.items()):
+        if parent in out and command.startswith("nginx:"):
+            out[pid] = command
     out.pop(os.getpid(), None)
     return out
 

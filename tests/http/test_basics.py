@@ -1,8 +1,11 @@
 """test_basics.py - health, unknown paths, methods, HEAD, the error form, what the web server itself refuses."""
 import json
+import os
+import socket
+import subprocess
 import time
 
-from harness import Project, Server, both, check
+from harness import BUILD, SLOW, Cgi, Project, Server, basic, both, check
 
 ENDPOINTS = {"/": "GET", "/health": "GET", "/livez": "GET", "/versions": "GET", "/status": "GET", "/job_status": "GET", "/metrics": "GET",
              "/setup": "POST", "/predict": "POST", "/webhook": "POST", "/train": "POST"}
@@ -107,6 +110,35 @@ def t_web_server_refuses_in_json():
               and isinstance(j.get("error"), str) and j.get("request_id"), out[:400])
         p = Project()
         check("and the next request is answered", b.predict(p, ["good"]).status == 200)
+
+
+def t_cgi_refusal_before_the_body_on_one_socket():
+    """Apache's mod_cgid: input and output are one socket, which closed with unread bytes is reset, and the reply lost."""
+    with Cgi(BASIC_AUTH_USER="u", BASIC_AUTH_PASS="p") as b:
+        for name, method, auth, want in (("405", "PUT", basic("u", "p"), b"Status: 405"), ("401", "POST", None, b"Status: 401")):
+            program, env = b.variables(method, "/predict", b"x" * 900_000, {"Authorization": auth})
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                p = subprocess.Popen([os.path.join(BUILD, "cgi", program)], env=env, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+                theirs.close()
+                ours.settimeout(10 * SLOW)
+                got, sent = b"", ""
+                try:
+                    ours.sendall(b"x" * 900_000)
+                    while part := ours.recv(65536):
+                        got += part
+                except OSError as e:
+                    sent = str(e)
+                check(f"{name} beside 900 KB that nobody reads: the reply arrives", got.startswith(want) and b"request_id" in got and not sent, (got[:200], sent))
+                check(f"{name}: and the program ends", p.wait(10 * SLOW) == 0, p.returncode)
+        # An input that stays open and silent holds nobody up for long.
+        program, env = b.variables("PUT", "/predict", b"x" * 900_000, {"Authorization": basic("u", "p")})
+        began = time.time()
+        p = subprocess.Popen([os.path.join(BUILD, "cgi", program)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        got = p.stdout.read()
+        check("a body that never comes: the reply, and the end within 5 s", got.startswith(b"Status: 405") and p.wait(10 * SLOW) == 0 and time.time() - began < 5 * SLOW, (got[:100], time.time() - began))
+        p.stdin.close()
+        p.stdout.close()
 
 
 def t_keep_alive_and_pipelining():

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""
+suite.py SERVER [NAME...] - tests/http through one of the web servers (serve.py).
+
+All of it but what goes past the web server (the programs run as CGI by the test itself) and
+the checks named below, which speak of `prelabel start`: each with its reason.
+"""
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "http"))
+sys.dont_write_bytecode = True
+
+OTHER_USER = "the test's own CGI program is of another user than the web server's, whose file of counts it does not trust"
+
+# servers, the beginning of a check's name, why it says nothing there
+SKIPPED = (
+    ("*", "basics: a port in use", "exit status and words are those of `prelabel start`"),
+    ("apache-fcgid apache-cgid nginx", "promises: lighttpd is there", "it is another web server"),
+    ("apache-fcgid apache-cgid", "promises: cgi/", "Apache starts a program when it is asked for: there may be none to kill"),
+    ("apache-fcgid apache-cgid lighttpd", "settings: WORKERS", "how many processes there are stands in the fragment"),
+    ("apache-fcgid apache-cgid", "settings: THREADS", "a process has one request at a time"),
+    ("apache-fcgid apache-cgid", "settings: workers_and_threads", "as the two above"),
+    ("apache-cgid", "promises: store, WAL, shm", "no program is running that has the store open"),
+    ("apache-cgid", "promises: answers under kills", "what is killed is Apache's own starter of programs, the one for /error too"),
+    ("apache-cgid", "promises: 150 idle", "a request is a process, here one for each of the 100 half-sent ones"),
+    ("lighttpd", "promises: sockets for their user alone", "their folder is the user's alone: /run/lighttpd"),
+    ("apache-fcgid apache-cgid lighttpd nginx", "metrics: 12 by the server, 12 by CGI", OTHER_USER),
+    ("apache-fcgid apache-cgid lighttpd nginx", "metrics: a CGI program tells the same", OTHER_USER),
+    ("apache-fcgid apache-cgid lighttpd nginx", "metrics: moved away: a program that came later", OTHER_USER),
+    ("nginx", "promises: sockets for their user alone", "the web server is another user: its group may connect"),
+)
+
+
+def main():
+    server, names = sys.argv[1], sys.argv[2:]
+    os.environ["HTTP_CMD"] = f"{sys.executable} -B {HERE}/serve.py {server}"
+    import harness
+    import run
+    skipped = [(name, why) for servers, name, why in SKIPPED if servers == "*" or server in servers.split()]
+
+    class Report(harness.Report):
+        def check(self, name, ok, detail=""):
+            if not ok and any(f"{self.group}: {name}".startswith(s) for s, _ in skipped):
+                self.lines.append(f"skip {self.group}: {name}")
+                return False
+            return super().check(name, ok, detail)
+
+    harness.Report = Report
+    began = time.time()
+    # Transport "cgi": the programs without any web server.
+    chosen = [t for t in run.tests(names) if t[2] != "cgi"]
+    passed, failed, _ = run.run(chosen, out=lambda line: print(f"{server} {line}" if not line[:5] in ("ok   ", "FAIL ", "skip ") else f"{line[:5]}{server}: {line[5:]}", flush=True))
+    for name, why in skipped:
+        print(f"# {server}: skipped where it fails: {name}: {why}")
+    print(f"# {server}: {time.time() - began:.0f} s", flush=True)
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)
