@@ -2,6 +2,8 @@
 
 PREFIX   ?= /usr/local
 DESTDIR  ?=
+# Of the library, below PREFIX.
+LIBDIR   ?= lib
 BUILD    ?= build
 CC       ?= cc
 AR       ?= ar
@@ -25,7 +27,7 @@ PROGRAMS = predict setup webhook status
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run tests test unit tidy e2e bench deps man install uninstall clean help FORCE
+.PHONY: all run tests test unit tidy e2e bench deps man static deb install uninstall clean help FORCE
 all:
 
 help:
@@ -36,8 +38,10 @@ help:
 	@echo 'make tidy        clang-tidy over the sources (.clang-tidy)'
 	@echo 'make e2e         the checks against a real Label Studio (installs it, into a cache folder)'
 	@echo 'make bench       the benchmarks'
+	@echo 'make static      one static binary of all programs and the web server: $(BUILD)/static/prelabel'
 	@echo 'make deps        the installing step alone, for run and test'
 	@echo 'make install     into $$DESTDIR$$PREFIX (now $(DESTDIR)$(PREFIX)); make uninstall takes it away'
+	@echo 'make deb         Debian packages of this tree, in $(BUILD)/deb'
 	@echo 'make clean       removes $(BUILD)/'
 	@echo 'Variables: CC, OPT, SANITIZE=address,undefined (with a BUILD of its own), PREFIX, DESTDIR'
 
@@ -49,11 +53,11 @@ clean:
 # files that it rests on is gone: so a second `make run` asks nobody anything.  The
 # targets that promise it install what is missing; the others name it and stop.
 
-INSTALLING = run tests test unit e2e bench deps
+INSTALLING = run tests test unit e2e bench deps static
 GOALS      = $(or $(MAKECMDGOALS),all)
 DEPS       = CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' sh deploy/deps.sh
 
-ifneq ($(filter-out help clean uninstall,$(GOALS)),)
+ifneq ($(filter-out help clean uninstall deb,$(GOALS)),)
 include $(BUILD)/deps.mk
 ifneq ($(words $(DEPS_FILES)),$(words $(wildcard $(DEPS_FILES))))
 $(BUILD)/deps.mk: FORCE
@@ -64,7 +68,7 @@ $(BUILD)/deps.mk: deploy/deps.sh
 	@mkdir -p $(@D)
 	@$(DEPS) $(if $(filter $(INSTALLING),$(GOALS)),install,check) --make $@ build
 
-$(BUILD)/deps.test $(BUILD)/deps.e2e: $(BUILD)/deps.%: deploy/deps.sh
+$(BUILD)/deps.test $(BUILD)/deps.e2e $(BUILD)/deps.static: $(BUILD)/deps.%: deploy/deps.sh
 	@$(DEPS) install $*
 	@touch $@
 
@@ -230,6 +234,11 @@ e2e: all $(BUILD)/deps.e2e
 bench: all $(BUILD)/deps.test
 	@BUILD='$(BUILD)' tests/bench/run
 
+# ---- static ------------------------------------------------------------------
+
+static: $(BUILD)/deps.static
+	@CC='$(CC)' MAKE='$(MAKE)' PKG_CONFIG='$(PKG_CONFIG)' sh deploy/static/build.sh $(BUILD)/static
+
 # ---- install -----------------------------------------------------------------
 # deploy/install.sh has the list of what goes where.
 
@@ -271,8 +280,13 @@ man: $(MAN)
 
 install: all $(SHARED) $(MAN)
 	@BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' CC='$(CC)' CPPFLAGS='$(CPPFLAGS) $(PKG_CFLAGS)' \
-	    LIBS='$(TOOL_LIBS)' \
+	    LIBS='$(TOOL_LIBS)' LIBDIR='$(LIBDIR)' \
 	    sh deploy/install.sh install
 
 uninstall:
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' sh deploy/install.sh uninstall
+
+# dpkg-buildpackage builds them in a tree of its own, from the start.
+deb:
+	@sh deploy/deps.sh install build deb
+	@sh deploy/deb.sh '$(BUILD)/deb'

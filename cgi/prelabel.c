@@ -7,6 +7,7 @@
 #include "import.h"
 #include "init.h"
 #include "predict.h"
+#include "program.h"
 #include "serving.h"
 #include "status.h"
 #include "supervisor.h"
@@ -113,22 +114,6 @@ static int jobs_due(void *arg, int64_t projects[], size_t max, struct err *e)
 	return store_job_due(arg, clock_s(), projects, max, &n, e) < 0 ? -1 : (int)n;
 }
 
-/* The path of what lies beside the running program. */
-static int beside(const char *name, char path[PATH_MAX])
-{
-	char    self[PATH_MAX], *slash;
-	ssize_t len = readlink("/proc/self/exe", self, sizeof self - 1);
-
-	if (len <= 0)
-		return -1;
-	self[len] = '\0';
-	slash = strrchr(self, '/');
-	if (slash == NULL)
-		return -1;
-	*slash = '\0';
-	return snprintf(path, PATH_MAX, "%s/%s", self, name) < PATH_MAX ? access(path, F_OK) : -1;
-}
-
 /* Where pkg-config finds us, "" where that is not known: in a build, when installed. */
 static void pkgconfig_folder(char path[PATH_MAX])
 {
@@ -137,7 +122,7 @@ static void pkgconfig_folder(char path[PATH_MAX])
 	for (size_t i = 0; i < countof(places); i++) {
 		char found[PATH_MAX];
 
-		if (beside(places[i], found) == 0 && realpath(found, path) != NULL) {
+		if (program_beside(places[i], found) == 0 && realpath(found, path) != NULL) {
 			*strrchr(path, '/') = '\0';
 			return;
 		}
@@ -176,7 +161,9 @@ static int run_init(struct args *a)
 	if (a->n_rest != 1)
 		return usage_error(a, "needs one folder");
 	in.dir = a->rest[0];
-	if (beside("init", templates) < 0 || beside("lighttpd.conf", conf) < 0) {
+	if (program_is_all()) {
+		in.templates = in.conf = NULL;
+	} else if (program_beside("init", templates) < 0 || program_beside("lighttpd.conf", conf) < 0) {
 		err_set(&e, ERR_NOT_FOUND, "init/ and lighttpd.conf are not beside the program");
 		return fail(&e);
 	}
@@ -192,19 +179,23 @@ static int run_init(struct args *a)
 
 static int run_start(struct args *a)
 {
-	char       programs[PATH_MAX], conf[PATH_MAX], self[PATH_MAX];
-	struct err e = { 0 };
+	char              programs[PATH_MAX] = "", conf[PATH_MAX] = "", self[PATH_MAX];
+	struct supervisor s = { .env = &a->env, .prelabel = self, .due = jobs_due, .arg = a->st };
+	struct err        e = { 0 };
 
 	if (a->check)
 		return check_start(&a->env, stdout) == 0 ? DONE : FAILED;
-	if (beside("cgi", programs) < 0 || beside("lighttpd.conf", conf) < 0 || beside("prelabel", self) < 0) {
+	if (program_is_all() ? program_self(self) < 0 :
+	    program_beside("cgi", programs) < 0 || program_beside("lighttpd.conf", conf) < 0 ||
+	    program_beside("prelabel", self) < 0) {
 		err_set(&e, ERR_NOT_FOUND, "cgi/ and lighttpd.conf are not beside the program");
 		return fail(&e);
 	}
 	if (a->folder.conf[0] != '\0')
 		memcpy(conf, a->folder.conf, sizeof conf);
-	return supervisor_run(&(struct supervisor){ .env = &a->env, .programs = programs, .conf = conf,
-	                                            .prelabel = self, .due = jobs_due, .arg = a->st });
+	s.programs = programs[0] == '\0' ? NULL : programs;
+	s.conf = conf[0] == '\0' ? NULL : conf;
+	return supervisor_run(&s);
 }
 
 /* ---- status, versions, env ------------------------------------------------------------- */

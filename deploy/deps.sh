@@ -5,10 +5,11 @@
 #   deploy/deps.sh install [--make FILE] SET...   installs it by apt (with sudo where needed); where
 #                                                 there is no apt, the same as check
 #
-# SET: build (compiler, libraries, lighttpd), test, e2e, ci; and what only the tests of a way
-# of running want: systemd, web (other web servers).  --make FILE: writes what the Makefile
-# needs of the set "build": compiler and linker flags, and the files they rest on,
-# so that later runs have to look at nothing but those.
+# SET: build (compiler, libraries, lighttpd), test, e2e, ci, static and deb (for the targets
+# of these names); and what only the tests of a way of running want: systemd, web (other
+# web servers), debtest.  --make FILE: writes what the Makefile needs of the set "build":
+# compiler and linker flags, and the files they rest on, so that later runs have to look at
+# nothing but those.
 #
 # Installing a web server leaves none on port 80: its package would start and enable a
 # service of its own, which is refused while it is installed and disabled afterwards,
@@ -41,11 +42,14 @@ test  mandoc           cmd mandoc
 test  groff-base       cmd groff
 test  python3-venv     py  ensurepip
 test  strace           cmd strace
+static openssl         cmd openssl
+static dpkg-dev        cmd dpkg-source
+static libssl-dev      pc  libssl
 e2e   python3          cmd python3
 e2e   python3-venv     py  ensurepip
 e2e   curl             cmd curl
 systemd systemd        cmd systemd-socket-activate
-systemd python3-seccomp deb python3-seccomp
+systemd python3-seccomp dpkg python3-seccomp
 systemd strace         cmd strace
 systemd python3        cmd python3
 web   apache2          cmd apache2
@@ -53,6 +57,14 @@ web   libapache2-mod-fcgid file /usr/lib/apache2/modules/mod_fcgid.so
 web   nginx-light      cmd nginx
 web   spawn-fcgi       cmd spawn-fcgi
 web   multiwatch       cmd multiwatch
+deb   build-essential  dpkg build-essential
+deb   debhelper        cmd dh
+deb   libcmocka-dev    inc cmocka.h
+deb   python3          cmd python3
+debtest lintian        cmd lintian
+debtest mmdebstrap     cmd mmdebstrap
+debtest faketime       cmd faketime
+debtest curl           cmd curl
 ci    clang            cmd clang
 ci    clang-tidy       cmd clang-tidy
 EOF
@@ -69,7 +81,7 @@ found() {
     cmd) command -v "$2" ;;
     inc) header "$2" | grep . ;;
     pc)  "$PKG_CONFIG" --exists "$2" 2>/dev/null && echo "$("$PKG_CONFIG" --variable=pcfiledir "$2")/$2.pc" ;;
-    deb) installed "$2" && echo "/var/lib/dpkg/info/$2.list" ;;
+    dpkg) installed "$2" ;;
     file) [ -e "$DEPS_ROOT$2" ] && echo "$DEPS_ROOT$2" ;;
     py)  python3 -c "import $2" 2>/dev/null ;;
     esac

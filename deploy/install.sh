@@ -7,7 +7,7 @@
 # alone: uninstall goes by it, so that it takes away what was installed, of whichever
 # version, and needs no build.
 set -eu
-: "${BUILD:=build}" "${DESTDIR:=}" "${PREFIX:=/usr/local}"
+: "${BUILD:=build}" "${DESTDIR:=}" "${PREFIX:=/usr/local}" "${LIBDIR:=lib}"
 root=$DESTDIR$PREFIX
 manifest=share/prelabel/manifest
 
@@ -113,9 +113,9 @@ install_all() {
     link ../../share/prelabel/init lib/prelabel/init
     link ../lib/prelabel/prelabel bin/prelabel
 
-    put 644 lib "$BUILD/libprelabel.a"
-    put 755 lib "$BUILD/$so"
-    link "$so" lib/libprelabel.so
+    put 644 "$LIBDIR" "$BUILD/libprelabel.a"
+    put 755 "$LIBDIR" "$BUILD/$so"
+    link "$so" "$LIBDIR/libprelabel.so"
 
     # For models: what lib/models may include.  For programs with models: the rest that cgi/ needs.
     public=$(needs models/model.h models/chooser.h base/json.h base/log.h base/clock.h \
@@ -133,11 +133,12 @@ install_all() {
     web
 
     # Found by where it lies itself: a DESTDIR or a moved PREFIX is right, too.
+    up=$(echo "$LIBDIR/pkgconfig" | sed 's|[^/][^/]*|..|g')
     # shellcheck disable=SC2016
-    sed -e "s|@VERSION@|$version|" -e 's|@PREFIX@|${pcfiledir}/../..|' -e 's|@LIBDIR@|${prefix}/lib|' \
+    sed -e "s|@VERSION@|$version|" -e "s|@PREFIX@|\${pcfiledir}/$up|" -e "s|@LIBDIR@|\${prefix}/$LIBDIR|" \
         -e 's|@INCLUDEDIR@|${prefix}/include/prelabel|' -e 's|@CGIDIR@|${prefix}/share/prelabel/cgi|' \
         -e 's|@TABLE@|${prefix}/share/prelabel/model_table.c|' -e "s|@LIBS@|$LIBS|" deploy/prelabel.pc.in >"$BUILD/prelabel.pc.installed"
-    as 644 "$BUILD/prelabel.pc.installed" lib/pkgconfig/prelabel.pc
+    as 644 "$BUILD/prelabel.pc.installed" "$LIBDIR/pkgconfig/prelabel.pc"
 
     for page in "$BUILD"/man/*.[0-9]; do
         put 644 "share/man/man${page##*.}" "$page"

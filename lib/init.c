@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/env.h"
 #include "base/span.h"
+#include "program.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -137,6 +138,19 @@ static void fill_in(const struct writing *w, struct span text, struct buf *out)
 	}
 }
 
+/* Appends what belongs to the program: a file, or (path NULL) what it carries as `name`. */
+static int own_read(const char *path, const char *name, struct buf *b, struct err *e)
+{
+	struct span bytes;
+
+	if (path != NULL)
+		return file_read(path, b, e);
+	if (!program_file(name, &bytes))
+		return err_set(e, ERR_NOT_FOUND, "%.100s is not in the program", name);
+	buf_add(b, bytes.p, bytes.len);
+	return buf_check(b, name, e);
+}
+
 static int write_template(struct writing *w, const char *template, const char *name, mode_t mode, struct err *e)
 {
 	struct buf text, filled;
@@ -145,7 +159,8 @@ static int write_template(struct writing *w, const char *template, const char *n
 
 	buf_init(&text, FILE_BYTES_MAX);
 	buf_init(&filled, FILE_BYTES_MAX);
-	if (path_join(path, w->in->templates, template, e) == 0 && file_read(path, &text, e) == 0) {
+	if (path_join(path, w->in->templates == NULL ? "init" : w->in->templates, template, e) == 0 &&
+	    own_read(w->in->templates == NULL ? NULL : path, path, &text, e) == 0) {
 		fill_in(w, buf_span(&text), &filled);
 		if (buf_check(&filled, name, e) == 0)
 			rc = file_write(w->in->dir, name, buf_span(&filled), mode, e);
@@ -273,7 +288,7 @@ int init_write(const struct init *in, size_t *n, struct err *e)
 		if ((files[i].in & kind) != 0 && write_template(&w, files[i].template, files[i].name, 0666, e) < 0)
 			goto out;
 	buf_reset(&script);
-	if (file_read(in->conf, &script, e) < 0 || copy(&w, buf_span(&script), "lighttpd.conf", 0666, e) < 0)
+	if (own_read(in->conf, "lighttpd.conf", &script, e) < 0 || copy(&w, buf_span(&script), "lighttpd.conf", 0666, e) < 0)
 		goto out;
 	*n = w.n;
 	rc = 0;

@@ -19,8 +19,8 @@
 struct init {
 	const char *dir;          /* made where it does not exist; its parent does */
 	const char *script;       /* NULL: the model in C of the templates */
-	const char *templates;    /* folder of the templates */
-	const char *conf;         /* lighttpd.conf, to be copied */
+	const char *templates;    /* folder of the templates, NULL: program.h's init/ */
+	const char *conf;         /* lighttpd.conf, to be copied; NULL: program.h's */
 	const char *pkgconfig;    /* folder of our prelabel.pc, for the Makefile; "": pkg-config finds it */
 	bool        force;        /* write over what is there; without, only an empty folder is taken */
 };

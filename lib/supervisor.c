@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/span.h"
+#include "program.h"
 #include "rundir.h"
 #include "wake.h"
 
@@ -60,6 +61,7 @@ struct start {
 	const struct supervisor *s;
 	char           prelabel[PATH_MAX], conf[PATH_MAX];
 	struct rundir  run, uploads;
+	struct rundir  names;                  /* of the programs, where one file is all of them */
 	sigset_t       mask;                   /* as it was before ours */
 	int            signals, wake;          /* descriptors */
 	pid_t          server;                 /* lighttpd; 0: not running (any more) */
@@ -234,20 +236,56 @@ static int write_refusal(const char *dir, int status, const char *why, struct er
 	return bad ? err_set(e, ERR_DISK, "can't write the answers for refused requests") : 0;
 }
 
+static int link_to(const char *target, const char *folder, const char *name)
+{
+	char path[PATH_MAX];
+	int  n = snprintf(path, sizeof path, "%s/%s", folder, name);
+
+	return n < 0 || (size_t)n >= sizeof path ? -1 : symlink(target, path);
+}
+
+/* What lies beside a program that does not carry it: lighttpd.conf, and the folder in
+ * which the programs have their names.  A folder of the same kind as ours, not one in
+ * ours, which is flat. */
+static int unpack(struct start *st, struct err *e)
+{
+	static const char *const programs[] = { "predict", "setup", "webhook", "status" };
+	struct span              conf;
+	FILE                    *f;
+	bool                     bad;
+
+	if (st->s->programs == NULL) {
+		if (run_folder(&st->names, e) < 0)
+			return -1;
+		for (size_t i = 0; i < countof(programs); i++)
+			if (link_to(st->prelabel, st->names.path, programs[i]) < 0)
+				return err_set(e, ERR_USAGE, "can't name the programs: %s", strerror(errno));
+	}
+	if (st->s->conf != NULL)
+		return 0;
+	if (!program_file("lighttpd.conf", &conf))
+		return err_set(e, ERR_NOT_FOUND, "lighttpd.conf is neither in the program nor beside it");
+	if (snprintf(st->conf, sizeof st->conf, "%s/lighttpd.conf", st->run.path) >= PATH_MAX ||
+	    (f = fopen(st->conf, "wxe")) == NULL)
+		return err_set(e, ERR_USAGE, "can't write lighttpd.conf: %s", strerror(errno));
+	bad = fwrite(conf.p, 1, conf.len, f) != conf.len;
+	bad |= fclose(f) != 0;
+	return bad ? err_set(e, ERR_DISK, "can't write lighttpd.conf") : 0;
+}
+
 static int run_folder_fill(struct start *st, struct err *e)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
-	char               programs[PATH_MAX], link[PATH_MAX];
+	const char        *folder = st->s->programs != NULL ? st->s->programs : st->names.path;
+	char               programs[PATH_MAX];
 	int                n;
 
 	for (size_t i = 0; i < countof(refusals); i++)
 		if (write_refusal(st->run.path, refusals[i].status, refusals[i].why, e) < 0)
 			return -1;
 
-	n = snprintf(link, sizeof link, "%s/cgi", st->run.path);
-	if (n < 0 || (size_t)n >= sizeof link || realpath(st->s->programs, programs) == NULL ||
-	    symlink(programs, link) < 0)
-		return err_set(e, ERR_USAGE, "folder of the programs %.100s: %s", st->s->programs, strerror(errno));
+	if (realpath(folder, programs) == NULL || link_to(programs, st->run.path, "cgi") < 0)
+		return err_set(e, ERR_USAGE, "folder of the programs %.100s: %s", folder, strerror(errno));
 
 	n = snprintf(at.sun_path, sizeof at.sun_path, "%s/%s", st->run.path, WAKE_SOCKET);
 	st->wake = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -334,6 +372,10 @@ static int server_start(struct start *st, struct err *e)
 	no_input();
 	/* Sockets 0600: lighttpd makes them with what the mask leaves. */
 	(void)umask(0177);
+	if (st->s->programs == NULL) {
+		execl(st->prelabel, "lighttpd", "-D", "-f", st->conf, (char *)NULL);
+		exec_failed(st->prelabel);
+	}
 	/* Debian has lighttpd where only root's PATH looks. */
 	snprintf(path, sizeof path, "%s:/usr/local/sbin:/usr/sbin:/sbin", had == NULL ? "/usr/bin:/bin" : had);
 	(void)setenv("PATH", path, 1);
@@ -646,7 +688,7 @@ static int start(struct start *st, struct err *e)
 
 	if (realpath(s->prelabel, st->prelabel) == NULL)
 		return err_set(e, ERR_USAGE, "%.100s: %s", s->prelabel, strerror(errno));
-	if (realpath(s->conf, st->conf) == NULL)
+	if (s->conf != NULL && realpath(s->conf, st->conf) == NULL)
 		return err_set(e, ERR_USAGE, "%.100s: %s", s->conf, strerror(errno));
 	if (port_wait(s->env, e) < 0 || signals_take(st, e) < 0)
 		return -1;
@@ -657,7 +699,7 @@ static int start(struct start *st, struct err *e)
 	/* Large bodies wait on disk until they are whole: beside the store, where
 	 * there is room for them; a store that can't be written to still predicts. */
 	(void)rundir_make(&st->uploads, s->env->model_dir, "upload", NULL);
-	if (run_folder_fill(st, e) < 0 || environment(st, fds, e) < 0)
+	if (unpack(st, e) < 0 || run_folder_fill(st, e) < 0 || environment(st, fds, e) < 0)
 		return -1;
 	return server_start(st, e);
 }
@@ -692,5 +734,6 @@ int supervisor_run(const struct supervisor *s)
 	}
 	rundir_remove(&st.uploads);
 	rundir_remove(&st.run);
+	rundir_remove(&st.names);
 	return failed ? 1 : 0;
 }

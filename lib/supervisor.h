@@ -38,8 +38,9 @@
 
 struct supervisor {
 	const struct env *env;        /* as env_read() gave it */
-	const char       *programs;   /* folder of predict, setup, webhook, status */
-	const char       *conf;       /* lighttpd.conf */
+	const char       *programs;   /* folder of predict, setup, webhook, status; NULL: `prelabel` is
+	                               * all of these by their names, and lighttpd (deploy/static) */
+	const char       *conf;       /* lighttpd.conf; NULL: program.h's */
 	const char       *prelabel;   /* the executable, for trainers */
 
 	/* Fills projects[] with at most max rows whose training is due or lost its

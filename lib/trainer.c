@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "context.h"
+#include "program.h"
 #include "wake.h"
 
 #include <errno.h>
@@ -32,24 +33,17 @@ int trainer_log(const char *model_dir)
 	return open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
-/* The prelabel that belongs to the running program: in the folder above it
- * (build/cgi, lib/prelabel/cgi) or, where all are in one, beside it. */
+/* The prelabel that belongs to the running program: itself, where it is all programs;
+ * in the folder above it (build/cgi, lib/prelabel/cgi); beside it. */
 static int find_prelabel(char path[PATH_MAX])
 {
 	static const char *const places[] = { "../prelabel", "prelabel" };
-	char                     self[PATH_MAX], *slash;
-	ssize_t                  n = readlink("/proc/self/exe", self, sizeof self - 1);
 	struct stat              sb;
 
-	if (n <= 0)
-		return -1;
-	self[n] = '\0';
-	slash = strrchr(self, '/');
-	if (slash == NULL)
-		return -1;
-	*slash = '\0';
+	if (program_is_all())
+		return program_self(path);
 	for (size_t i = 0; i < countof(places); i++)
-		if (snprintf(path, PATH_MAX, "%s/%s", self, places[i]) < PATH_MAX &&
+		if (program_beside(places[i], path) == 0 &&
 		    stat(path, &sb) == 0 && S_ISREG(sb.st_mode) && access(path, X_OK) == 0)
 			return 0;
 	return -1;
