@@ -1,7 +1,7 @@
 #!/bin/sh
 # ci.sh - deploy/docker: the image is built and run (container.sh), the compose files are read.
 #
-#   tests/docker/ci.sh [PART...]      all, or some of: compose image crlf http e2e
+#   tests/docker/ci.sh [PART...]      all, or some of: compose image static crlf http e2e
 #
 # As root on Debian; installs what it needs.  Needs a build (build/prelabel): the list of
 # settings, and the command line that the HTTP tests use beside the server.  e2e is run only
@@ -173,6 +173,25 @@ run_image() {
     printf '# of it, added to the base: %s MB\n' "$(($(du -sm --apparent-size "$work/image/rootfs" | cut -f1) - $(container size debian:bookworm-slim)))"
 }
 
+# The image of one file.
+static() {
+    check "the image of one file is built" container build prelabel-static --target static -f deploy/docker/Dockerfile .
+    check "and unpacked" container unpack prelabel-static "$work/one"
+    check "there is one program in it" test "$(cd "$work/one/rootfs" && find . -type f -perm /111)" = ./usr/bin/prelabel
+    check "it starts and answers" start "$work/one"
+    first=$started_ms
+    check "it predicts" predicts
+    check "the store is in /data" test -s "$work/data/prelabel.sqlite3"
+    check "health, while it is up: 0" sh $here/container.sh exec "$work/one" "$server" prelabel health
+    check "health, where nothing listens: 1" sh -c "sh $here/container.sh exec '$work/one' $server prelabel health --port $(free_port); test \$? = 1"
+    for p in $(processes); do awk '/^Pss:/ { print $2 }' "/proc/$p/smaps_rollup"; done >"$work/pss"
+    stop
+    check "SIGTERM ends it with 0 ($stopped_ms ms)" test "$status" = 0 -a "$stopped_ms" -lt 5000
+    printf '# image of one file %s MB; first 200 after %s ms; memory of its %s processes %s KB (PSS)\n' \
+        "$(du -sm --apparent-size "$work/one/rootfs" | cut -f1)" "$first" "$(wc -l <"$work/pss")" "$(awk '{ s += $1 } END { print s }' "$work/pss")"
+    rm -rf "$work/one"
+}
+
 # A tree as Windows has it, with what must not get into an image: the same programs come out.
 crlf() {
     tree=$work/tree
@@ -214,17 +233,17 @@ e2e() {
 
 [ "$(id -u)" = 0 ] || { echo "ci.sh: needs root" >&2; exit 2; }
 need jq curl python3
-[ $# -gt 0 ] || set -- compose image crlf http
+[ $# -gt 0 ] || set -- compose image static crlf http
 case " $* " in *" compose "*) compose ;; esac
 case " $* " in
 *" image "* | *" crlf "* | *" http "* | *" e2e "*) image ;;
 esac
 for part in "$@"; do
     case $part in
-    compose)        ;;
-    image)          look_at_image; run_image ;;
-    crlf|http|e2e)  $part ;;
-    *)              echo "ci.sh: no part $part" >&2; exit 2 ;;
+    compose)               ;;
+    image)                 look_at_image; run_image ;;
+    static|crlf|http|e2e)  $part ;;
+    *)                     echo "ci.sh: no part $part" >&2; exit 2 ;;
     esac
 done
 echo "$passed passed, $failed failed"
