@@ -47,7 +47,7 @@ need_base() {
     ! in_store inspect --type image debian:bookworm-slim >/dev/null 2>&1 || return 0
     mmdebstrap --format=tar --variant=minbase --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$store/base.tar" 2>"$store/base.log" || {
+        --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' bookworm "$store/base.tar" 2>"$store/base.log" || {
         cat "$store/base.log" >&2
         return 1
     }
