@@ -383,7 +383,7 @@ static int run_train(struct args *a)
 {
 	const struct sigaction stop = { .sa_handler = on_signal };
 	struct train_options   opt = { .foreground = a->queued == STORE_NULL && !a->due, .full = a->full };
-	struct train_result    result;
+	struct train_result    result = { .state = JOB_NONE };
 	struct err             e = { 0 };
 	double                 shown = 0, began = clock_monotonic();
 	int64_t                row = a->queued;

@@ -86,16 +86,14 @@ static size_t escape(char out[LOG_LINE_MAX], size_t at, const char *s)
 /* One write(): a line that can't be written has nobody left to be told to. */
 static void put_line(int fd, enum log_level level, const char *message, bool for_journal)
 {
-	char   out[LOG_LINE_MAX], head[CLOCK_ISO_BYTES + 1];
+	char   out[LOG_LINE_MAX], when[CLOCK_ISO_BYTES], head[CLOCK_ISO_BYTES + 1];
 	size_t len;
 	int    n;
 
-	if (for_journal) {
+	if (for_journal)
 		snprintf(head, sizeof head, "<%d>", priorities[level]);
-	} else {
-		clock_iso(clock_s(), head);
-		strcat(head, " ");
-	}
+	else
+		snprintf(head, sizeof head, "%s ", clock_iso(clock_s(), when));
 	n = snprintf(out, sizeof out, "%s%s %s %s%s", head, level_names[level], log_program, request,
 	             request[0] == '\0' ? "" : " ");
 	if (n < 0 || n >= (int)sizeof out)
