@@ -150,6 +150,8 @@ static int map(int fd)
 {
 	int old = atomic_load(&meter.fd), rc = 0;
 
+	/* Before: what is lost from here on is of the new file. */
+	atomic_store(&meter.lost, false);
 	if (mmap(meter.file, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 		rc = -1;
 	else if (old < 0)
@@ -158,8 +160,6 @@ static int map(int fd)
 		rc = dup3(fd, old, O_CLOEXEC) < 0 ? -1 : 0;
 	if (rc < 0 || old >= 0)
 		close(fd);
-	if (rc == 0)
-		atomic_store(&meter.lost, false);
 	return rc;
 }
 

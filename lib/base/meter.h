@@ -21,8 +21,8 @@
  * duration, in all) agrees at every moment.  A line is looked for from
  * (1 + endpoint * 1000 + status) % 128 on.
  *
- * A file that is not right (size, first 24 bytes, owner, a link or a folder in its
- * place) is replaced, one that was deleted, moved, replaced or cut short under a running
+ * A file that is not right (size, first 24 bytes, owner, a link in its place)
+ * is replaced, one that was deleted, moved, replaced or cut short under a running
  * process too, by its next request.  Where it can't be made, nothing is counted and
  * nothing else changes: it is tried again each second, and with every request while
  * the folder itself is not there yet.  A full disk is noticed when the file is made,

@@ -1,5 +1,6 @@
 /* http.c - one request and its reply on the wire, statuses and error documents. */
 #include "web/http.h"
+#include "base/clock.h"
 #include "base/json.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 #include <unistd.h>
 
 #define READ_BYTES ((size_t)64 << 10)
-#define DROP_WAIT_MS 1000
+#define DROP_S 3.0
 
 /* ---- statuses ------------------------------------------------------------- */
 
@@ -241,16 +242,18 @@ int http_write(const struct http *h, const struct request *req, const struct rep
 
 /* Apache's mod_cgid speaks to a program by one socket: closed with a part of the body
  * unread, it is reset, and the reply is lost.  Never beyond the body's length, and
- * not for long: the input may stay open. */
+ * not for long: the input may stay open, or come a byte at a time. */
 static void drop_rest(const struct request *req, size_t got)
 {
 	const char        *given = request_param(req, "CONTENT_LENGTH");
 	unsigned long long len = given == NULL ? 0 : strtoull(given, NULL, 10);
 	struct pollfd      in = { .fd = STDIN_FILENO, .events = POLLIN };
-	char               waste[4096];
+	const double       end = clock_monotonic() + DROP_S;
+	char               waste[65536];
+	double             left;
 	ssize_t            n;
 
-	while (got < len && poll(&in, 1, DROP_WAIT_MS) > 0) {
+	while (got < len && (left = end - clock_monotonic()) > 0 && poll(&in, 1, (int)(left * 1000) + 1) > 0) {
 		n = read(STDIN_FILENO, waste, len - got < sizeof waste ? (size_t)(len - got) : sizeof waste);
 		if (n <= 0)
 			return;

@@ -204,7 +204,7 @@ crlf() {
     git ls-files -co --exclude-standard 2>/dev/null >"$work/files" || find . -type f ! -path './.git/*' ! -path "./$BUILD/*" >"$work/files"
     tar -cf - -T "$work/files" | tar -xf - -C "$tree"
     find "$tree" -type f -exec grep -Iq . {} \; -exec sed -i 's/$/\r/' {} +
-    check "every text file of the copy has CR LF" sh -c "grep -q \"\$(printf '\\r')\" '$tree/deploy/deps.sh' '$tree/Makefile' '$tree/deploy/docker/Dockerfile' '$tree/.dockerignore'"
+    check "every text file of the copy has CR LF" sh -c "for f in deploy/deps.sh Makefile deploy/docker/Dockerfile .dockerignore; do grep -q \"\$(printf '\\r')\" '$tree'/\$f || exit 1; done"
     for f in build/prelabel build/cgi/predict data/prelabel.sqlite3 deploy/docker/.env lib/left.o cgi/left.o; do echo local >"$tree/$f"; done
     check "a tree with CR LF is built" container build prelabel-crlf -f "$tree/deploy/docker/Dockerfile" "$tree"
     check "and unpacked" container unpack prelabel-crlf "$work/crlf"
@@ -216,7 +216,7 @@ crlf() {
     check "what is sent to a build" container build prelabel-context -f "$work/Context" "$tree"
     check "and unpacked" container unpack prelabel-context "$work/context"
     check "has no local output, data or passwords" test -z "$(cd "$work/context/rootfs" && find . \( -name build -o -name data -o -name '.env' -o -name '*.o' -o -name .git \))"
-    check "and has the sources" test -f "$work/context/rootfs/lib/base/err.c" -a -f "$work/context/rootfs/deploy/deps.sh"
+    check "and has the sources" sh -c "cd '$work/context/rootfs' && make -n PREFIX=/usr install >/dev/null && test -f deploy/install.sh -a -d deploy/man -a -d deploy/systemd -a -f lib/base/err.c"
     rm -rf "$tree" "$work/crlf" "$work/context"
 }
 

@@ -1,4 +1,5 @@
 """test_basics.py - health, unknown paths, methods, HEAD, the error form, what the web server itself refuses."""
+import contextlib
 import json
 import os
 import socket
@@ -131,14 +132,21 @@ def t_cgi_refusal_before_the_body_on_one_socket():
                     sent = str(e)
                 check(f"{name} beside 900 KB that nobody reads: the reply arrives", got.startswith(want) and b"request_id" in got and not sent, (got[:200], sent))
                 check(f"{name}: and the program ends", p.wait(10 * SLOW) == 0, p.returncode)
-        # An input that stays open and silent holds nobody up for long.
+        # An input that stays open holds nobody up for long.
         program, env = b.variables("PUT", "/predict", b"x" * 900_000, {"Authorization": basic("u", "p")})
-        began = time.time()
-        p = subprocess.Popen([os.path.join(BUILD, "cgi", program)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        got = p.stdout.read()
-        check("a body that never comes: the reply, and the end within 5 s", got.startswith(b"Status: 405") and p.wait(10 * SLOW) == 0 and time.time() - began < 5 * SLOW, (got[:100], time.time() - began))
-        p.stdin.close()
-        p.stdout.close()
+        for name, pause in (("never comes", None), ("comes a byte at a time", 0.2)):
+            began = time.time()
+            p = subprocess.Popen([os.path.join(BUILD, "cgi", program)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            with contextlib.suppress(BrokenPipeError):
+                while pause and p.poll() is None and time.time() - began < 20 * SLOW:
+                    p.stdin.write(b"x")
+                    p.stdin.flush()
+                    time.sleep(pause)
+            got = p.stdout.read()
+            check(f"a body that {name}: the reply, and the end within 5 s", got.startswith(b"Status: 405") and p.wait(10 * SLOW) == 0 and time.time() - began < 5 * SLOW, (got[:100], time.time() - began))
+            with contextlib.suppress(BrokenPipeError):
+                p.stdin.close()
+            p.stdout.close()
 
 
 def t_keep_alive_and_pipelining():

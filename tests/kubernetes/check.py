@@ -42,6 +42,7 @@ CONTAINER = ("args", "command", "env", "envFrom", "image", "imagePullPolicy", "l
              "securityContext", "startupProbe", "terminationMessagePath", "terminationMessagePolicy", "volumeMounts", "workingDir")
 CONTAINER_SECURITY = ("allowPrivilegeEscalation", "capabilities", "privileged", "readOnlyRootFilesystem", "runAsGroup", "runAsNonRoot",
                       "runAsUser", "seccompProfile")
+POD_SECURITY = ("runAsUser", "runAsGroup", "runAsNonRoot", "fsGroup", "supplementalGroups", "seccompProfile")
 VOLUME = {"name": None, "configMap": None, "secret": None, "projected": None, "emptyDir": None,
           "persistentVolumeClaim": POD + "persistent-volume-claim"}
 RESERVED_PORTS = (8008, 8012, 8013, 8022, 9090, 9091)
@@ -69,6 +70,7 @@ def knative(doc, flags):
         if not isinstance(spec.pop(name, 0), kind):
             out.append(f"{name}: not a whole number")
     only("template.spec", spec, POD_SPEC)
+    only("template.spec.securityContext", spec.get("securityContext", {}), POD_SECURITY)
     for volume in spec.get("volumes", []):
         only("volume", volume, VOLUME)
         if "persistentVolumeClaim" in volume and not volume["persistentVolumeClaim"].get("readOnly"):
@@ -123,7 +125,7 @@ def stop_seconds():
 
 SETTINGS = settings()
 OPEN_PATHS = set(re.findall(r'\{ GET, "(/[a-z]+)",[^}]*ROUTE_OPEN', text_of("cgi/status.c")))
-DOCKERFILE = text_of("deploy/docker/Dockerfile")
+DOCKERFILE = text_of("deploy/docker/Dockerfile").rsplit("\nFROM ", 1)[1]        # its last stage is the image
 IMAGE_USER = [int(n) for n in re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.M).groups()]
 IMAGE_ENV = dict(re.findall(r"([A-Z_]+)=(\S+)", "\n".join(re.findall(r"^ENV (.*)$", DOCKERFILE, re.M))))
 IMAGE_PORT = int(re.search(r"^EXPOSE (\d+)$", DOCKERFILE, re.M).group(1))
@@ -286,6 +288,7 @@ MISTAKES = (
     ("a service without a port's number", ("server/service.yaml", "spec", "ports", 0, "port"), None, "port"),
     ("an unknown kind of a known group", ("server/deployment.yaml", "kind"), "Deploymnet", "schema"),
     ("a field that Knative does not have", SERVED + ("terminationGracePeriodSeconds",), 30, "terminationGracePeriodSeconds"),
+    ("a way to own a volume that Knative does not have", SERVED + ("securityContext", "fsGroupChangePolicy"), "OnRootMismatch", "fsGroupChangePolicy"),
     ("a volume that Knative does not have", SERVED + ("volumes", 1, "hostPath"), {"path": "/tmp"}, "hostPath"),
     ("a port of Knative's proxy", SERVED + ("containers", 0, "ports", 0, "containerPort"), 9090, "9090"),
     ("a number where Knative wants none", SERVED + ("containerConcurrency",), "many", "containerConcurrency"),

@@ -23,6 +23,34 @@ export WEB_STAGE
 make -s BUILD="$BUILD" PREFIX="$WEB_STAGE" install >/dev/null
 
 passed=0 failed=0
+
+# refused NAME COMMAND...: it ends with 2 and says why, as CGI, before it is a program of ours.
+refused() {
+    name=$1
+    shift
+    if said=$(env REQUEST_METHOD=GET SCRIPT_NAME=/health MODEL_DIR="$WEB_STAGE/data" "$@" 2>&1); then status=0; else status=$?; fi
+    if [ "$status" = 2 ] && echo "$said" | grep -q 'not readable by'; then
+        passed=$((passed + 1))
+        echo "ok   $name"
+    else
+        failed=$((failed + 1))
+        echo "FAIL $name [$status: $said]"
+    fi
+}
+web=$WEB_STAGE/lib/prelabel/web
+install -d -m 700 "$WEB_STAGE/closed"
+echo BASIC_AUTH_USER=u >"$WEB_STAGE/closed/prelabel.conf"
+refused "settings that are named and not there: no start without the password" PRELABEL_CONF="$WEB_STAGE/none" "$web/status"
+refused "settings in a folder that is closed to us: no start either" \
+    PRELABEL_CONF="$WEB_STAGE/closed/prelabel.conf" setpriv --reuid=www-data --regid=www-data --clear-groups "$web/status"
+printf '  # a comment\r\n\r\n  BASIC_AUTH_USER=u\r\nBASIC_AUTH_PASS=p  \n' >"$WEB_STAGE/crlf.conf"
+if env REQUEST_METHOD=GET SCRIPT_NAME=/health MODEL_DIR="$WEB_STAGE/data" HTTP_AUTHORIZATION="Basic $(printf u:p | base64)" \
+    PRELABEL_CONF="$WEB_STAGE/crlf.conf" "$web/status" 2>&1 | grep -q '^Status: 200'; then
+    passed=$((passed + 1)); echo "ok   settings with CR LF and blanks are what they look like"
+else
+    failed=$((failed + 1)); echo "FAIL settings with CR LF and blanks are what they look like"
+fi
+
 for server; do
     # All for two of them.  The others differ in how a program is started and what the web
     # server refuses, which these groups are about.
