@@ -6,22 +6,14 @@
 # Debian's static libraries, and what libs.sh builds, with the hardening of the Makefile.
 set -eu
 cd "$(dirname "$0")/../.."
-: "${CC:=cc}" "${MAKE:=make}" "${PKG_CONFIG:=pkg-config}"
+. deploy/static/flags.sh
+: "${PKG_CONFIG:=pkg-config}"
 unset MAKEFLAGS MFLAGS MAKELEVEL        # of a make around this: its variables are not for those below
 out=${1:-build/static}
 obj=$out/obj
 libs="json-c sqlite3 sodium unistring fcgi ssl crypto"
 gcc=$(dpkg -S "$(readlink -f "$(gcc -print-libgcc-file-name)")" | cut -d: -f1)
 headers="libjson-c-dev libsqlite3-dev libsodium-dev libunistring-dev libfcgi-dev libssl-dev libc6-dev $gcc"
-sections='-ffunction-sections -fdata-sections'
-harden="-fPIE -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"
-case $(${CC%% *} -dumpmachine) in
-x86_64* | i?86*) harden="$harden -fcf-protection" ;;
-aarch64*)        harden="$harden -mbranch-protection=standard" ;;
-esac
-
-say() { echo "static: $*" >&2; }
-jobs=$(nproc 2>/dev/null || echo 2)
 cache=$(CC=$CC MAKE=$MAKE sh deploy/static/libs.sh)
 
 # ---- the binary --------------------------------------------------------------------

@@ -7,27 +7,18 @@
 # only.  libxml2: its .a needs ICU, 30 MB; here the SAX parser only.  lighttpd: one object,
 # for the binary to be its own web server.
 #
-# Kept in $XDG_CACHE_HOME/prelabel-static, under a key of this script, the compiler and the
+# Kept in $XDG_CACHE_HOME/prelabel-static, under a key of these scripts, the compiler and the
 # versions, which are those of the packages that are installed here: what this machine
 # has of security updates is in its next binary.
 set -eu
 cd "$(dirname "$0")/../.."
-: "${CC:=cc}" "${MAKE:=make}"
-sections='-ffunction-sections -fdata-sections'
-harden="-fPIE -fstack-protector-strong -fstack-clash-protection -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"
-case $(${CC%% *} -dumpmachine) in
-x86_64* | i?86*) harden="$harden -fcf-protection" ;;
-aarch64*)        harden="$harden -mbranch-protection=standard" ;;
-esac
-
-say() { echo "static: $*" >&2; }
+. deploy/static/flags.sh
 version() { dpkg-query -W -f '${source:Version}' "$1"; }
-jobs=$(nproc 2>/dev/null || echo 2)
 # Debian's patches make configure younger than what it is made from: it is good as it is.
 as_it_is='AUTOCONF=: AUTOMAKE=: ACLOCAL=: AUTOHEADER=:'
 
 lighttpd=$(version lighttpd) curl=$(version libcurl4-openssl-dev) libxml2=$(version libxml2-dev)
-key=$({ cat deploy/static/libs.sh; $CC --version; echo "$lighttpd $curl $libxml2"
+key=$({ cat deploy/static/libs.sh deploy/static/flags.sh; $CC --version; echo "$lighttpd $curl $libxml2"
         version libssl-dev; version libc6-dev; } | sha256sum | cut -c 1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/prelabel-static/$key
 

@@ -169,10 +169,11 @@ check "lighttpd's was not touched" not grep lighttpd $record
 
 # ---- a model in C
 check "libprelabel-dev and a compiler install" apt install --no-install-recommends /debs/upgrade/libprelabel1_*.deb /debs/upgrade/libprelabel-dev_*.deb gcc libc6-dev make
-builds() { prelabel init /root/mine && make -s -C /root/mine; }
+mine=$(mktemp -d)
+builds() { prelabel init "$mine" && make -s -C "$mine"; }
 check "prelabel init, and its model builds" builds
 port=$(free_port)
-check "starts" serve env PORT="$port" prelabel start /root/mine
+check "starts" serve env PORT="$port" prelabel start "$mine"
 check "and predicts" predicts
 by_its_own() { http "$port" POST /setup "$setup" | grep -o '"model_version": *"words-'; }
 check "by that model" by_its_own
@@ -191,7 +192,7 @@ check "a program links the shared library by pkg-config" shared
 
 # ---- removed
 apt purge libprelabel-dev libprelabel1
-rm -rf /root/mine
+rm -rf "$mine"
 check "removes" apt remove prelabel
 check "no program stays" not test -e /usr/bin/prelabel
 check "settings and data do" test -f /etc/prelabel/prelabel.conf -a -f /var/lib/prelabel/prelabel.sqlite3

@@ -153,7 +153,8 @@ run_image() {
     check "prelabel is process 1" sh -c "grep -q '^NSpid:.*[[:space:]]1\$' /proc/$main/status && grep -q '^Name:[[:space:]]prelabel\$' /proc/$main/status"
     check "no shell runs" test -z "$(for p in $(processes); do readlink "/proc/$p/exe"; done | grep -E 'sh$')"
     check "no capability, no new privileges" sh -c "grep -q '^CapBnd:[[:space:]]0000000000000000\$' /proc/$main/status && grep -q '^NoNewPrivs:[[:space:]]1\$' /proc/$main/status"
-    check "the root is read-only" sh -c "! touch /proc/$main/root/etc/x && ! touch /proc/$main/root/usr/lib/prelabel/x"
+    inside=/proc/$main/root
+    check "the root is read-only" sh -c "! touch $inside/etc/x && ! touch $inside/usr/lib/prelabel/x"
     check "it predicts" predicts
     check "the store is in /data" test -s "$work/data/prelabel.sqlite3"
     check "health, while it is up: 0" healthy
