@@ -14,18 +14,12 @@ SELECT row FROM project WHERE id = ?1 ORDER BY row DESC LIMIT 1;
 SELECT row FROM project ORDER BY id, row;
 
 -- project_get: ?1 row.
--- The version in force: the current one, or where that is damaged the newest before it that is whole.
 SELECT p.id, p.created_s, p.title, p.label_config, p.config_hash, p.labels, p.reason,
        p.updates, p.updates_trained, p.unread, p.webhook_s, p.fetched_s, p.fetch_error,
        v.row, v.number, v.kind, v.formats, v.examples_hash, v.token_pattern, v.logreg_c, v.labels, v.n_examples, v.created_s,
-       p.fetch_ms, p.extra_params
+       p.fetch_ms, p.extra_params, p.uncertainty, p.api_s
   FROM project p
-  LEFT JOIN model_version v ON v.row = (
-       SELECT w.row FROM model_version w
-        WHERE w.project = p.row AND w.damaged = 0
-          AND w.number <= (SELECT c.number FROM model_version c WHERE c.row = p.current_version)
-          AND (w.row = p.current_version OR EXISTS (SELECT 1 FROM model_part m WHERE m.version = w.row))
-        ORDER BY w.number DESC LIMIT 1)
+  JOIN v_in_force f ON f.project = p.row LEFT JOIN model_version v ON v.row = f.version
  WHERE p.row = ?1;
 
 -- project_add: ?1 id, ?2 created_s or NULL.
@@ -44,11 +38,17 @@ UPDATE project SET extra_params = ?2 WHERE row = ?1;
 -- project_title: ?1 row, ?2 title.
 UPDATE project SET title = ?2 WHERE row = ?1 AND title IS NOT ?2;
 
+-- project_uncertainty: ?1 row, ?2 0 or 1.
+UPDATE project SET uncertainty = ?2 WHERE row = ?1;
+
+-- project_answered: ?1 row, ?2 now_s.
+UPDATE project SET api_s = ?2 WHERE row = ?1;
+
 -- project_webhook: ?1 row, ?2 now_s, ?3 rows changed, ?4 events without payload.
 UPDATE project SET webhook_s = coalesce(?2, webhook_s), updates = updates + ?3, unread = unread + ?4 WHERE row = ?1;
 
 -- project_fetched: ?1 row, ?2 now_s, ?3 value of unread when the reading began, ?4 milliseconds it took.
-UPDATE project SET fetched_s = ?2, fetch_error = NULL, unread = max(0, unread - ?3), fetch_ms = ?4 WHERE row = ?1;
+UPDATE project SET fetched_s = ?2, api_s = ?2, fetch_error = NULL, unread = max(0, unread - ?3), fetch_ms = ?4 WHERE row = ?1;
 
 -- project_fetch_error: ?1 row, ?2 reason.
 UPDATE project SET fetch_error = ?2 WHERE row = ?1;
@@ -121,18 +121,13 @@ SELECT (SELECT count(*) FROM annotation WHERE project = ?1 AND deleted = 0),
        (SELECT count(*) FROM task WHERE project = ?1 AND deleted = 0);
 
 -- report: none.
--- The version in force as in project_get; the seconds of the last training that published; the last event.
+-- The seconds of the last training that published; the last event.
 SELECT p.row, p.id, p.created_s, p.label_config, p.config_hash, p.extra_params, p.updates, p.updates_trained, p.webhook_s,
        v.row, v.number, v.formats, v.examples_hash, v.created_s, v.accuracy,
        (SELECT l.train_seconds FROM model_version l WHERE l.project = p.row ORDER BY l.number DESC LIMIT 1),
        (SELECT max(e.row) FROM event e WHERE e.project = p.row)
   FROM project p
-  LEFT JOIN model_version v ON v.row = (
-       SELECT w.row FROM model_version w
-        WHERE w.project = p.row AND w.damaged = 0
-          AND w.number <= (SELECT c.number FROM model_version c WHERE c.row = p.current_version)
-          AND (w.row = p.current_version OR EXISTS (SELECT 1 FROM model_part m WHERE m.version = w.row))
-        ORDER BY w.number DESC LIMIT 1)
+  JOIN v_in_force f ON f.project = p.row LEFT JOIN model_version v ON v.row = f.version
  ORDER BY p.row;
 
 -- report_jobs: none.

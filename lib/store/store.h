@@ -55,6 +55,8 @@ struct project {
 	int64_t     webhook_s, fetched_s;       /* STORE_NULL: never */
 	int64_t     fetch_ms;                   /* how long the last reading of the export took */
 	struct span fetch_error;
+	bool        uncertainty;                /* Label Studio's queue is kept in the order of our scores */
+	int64_t     api_s;                      /* when Label Studio last answered a call; STORE_NULL: never */
 	struct {                                /* the version in force; row 0: cold start */
 		int64_t     row, number, n_examples, created_s;
 		struct span kind, formats, examples_hash, token_pattern, labels;
@@ -81,6 +83,12 @@ int store_project_config(struct store *st, int64_t row, struct span label_config
 /* p NULL: none. */
 int store_project_extra(struct store *st, int64_t row, struct span extra_params, struct err *e);
 int store_project_title(struct store *st, int64_t row, struct span title, struct err *e);
+
+/* Is Label Studio's queue kept in the order of our scores (protocol.md 9)? */
+int store_project_uncertainty(struct store *st, int64_t row, bool on, struct err *e);
+
+/* Label Studio has answered a call about it. */
+int store_project_answered(struct store *st, int64_t row, int64_t now_s, struct err *e);
 
 /* A project and all that is kept of it. */
 int store_project_delete(struct store *st, int64_t row, struct err *e);

@@ -452,7 +452,8 @@ int store_project_get(struct store *st, int64_t row, struct arena *a, struct pro
 		return rc == 1 ? err_set(e, ERR_NOT_FOUND, "the project is no longer there") : -1;
 	*p = (struct project){ .row = row, .id = column_int(s, 0), .created_s = column_int(s, 1),
 		.updates = column_int(s, 7), .updates_trained = column_int(s, 8), .unread = column_int(s, 9),
-		.webhook_s = column_int(s, 10), .fetched_s = column_int(s, 11), .fetch_ms = column_int(s, 23) };
+		.webhook_s = column_int(s, 10), .fetched_s = column_int(s, 11), .fetch_ms = column_int(s, 23),
+		.uncertainty = column_int(s, 25) != 0, .api_s = column_int(s, 26) };
 	p->version.row = sqlite3_column_int64(s, 13);
 	p->version.number = sqlite3_column_int64(s, 14);
 	p->version.logreg_c = sqlite3_column_double(s, 19);
@@ -529,6 +530,16 @@ int store_project_extra(struct store *st, int64_t row, struct span extra_params,
 int store_project_title(struct store *st, int64_t row, struct span title, struct err *e)
 {
 	return change(st, SQL_PROJECT_TITLE, e, "is", row, title) < 0 ? -1 : 0;
+}
+
+int store_project_uncertainty(struct store *st, int64_t row, bool on, struct err *e)
+{
+	return change(st, SQL_PROJECT_UNCERTAINTY, e, "ii", row, (int64_t)on) < 0 ? -1 : 0;
+}
+
+int store_project_answered(struct store *st, int64_t row, int64_t now_s, struct err *e)
+{
+	return change(st, SQL_PROJECT_ANSWERED, e, "ii", row, now_s) < 0 ? -1 : 0;
 }
 
 int store_project_delete(struct store *st, int64_t row, struct err *e)

@@ -34,6 +34,7 @@ struct ls_api {
 	CURLM        *multi;            /* drives curl, so that we can look up in between */
 	bool        (*cancelled)(void *);
 	void         *cancel_arg;
+	long          status;           /* of the last answer */
 
 	/* The limits of the header; fields, so that the tests need not wait. */
 	long          connect_ms, total_ms, stall_s;
@@ -549,7 +550,7 @@ static void forget_attempt(struct call *c)
 	err_clear(&c->local);
 	buf_reset(&c->refusal);
 	c->header_bytes = 0;
-	c->status = 0;
+	c->status = c->api->status = 0;
 	c->retry_after_s = 0;
 	if (c->kind == TO_BUFFER) {
 		c->answer->len = c->answer_from;
@@ -585,6 +586,7 @@ static enum verdict attempt(struct call *c, struct err *e)
 	/* A refusal too long to be read to its end is a refusal. */
 	if (code == CURLE_OK || c->refusal.failed != ERR_OK) {
 		curl_easy_getinfo(c->api->curl, CURLINFO_RESPONSE_CODE, &c->status);
+		c->api->status = c->status;
 		return judge_status(c, e);
 	}
 	return judge_trouble(c, code, e);
@@ -754,6 +756,11 @@ int ls_api_request(struct ls_api *api, const char *method, const char *path, str
 		answer->p[answer->len] = '\0';
 	}
 	return rc;
+}
+
+long ls_api_status(const struct ls_api *api)
+{
+	return api->status;
 }
 
 /* ---- what is asked ---- */

@@ -57,6 +57,9 @@ void ls_api_cancel(struct ls_api *api, bool (*cancelled)(void *arg), void *arg);
 int ls_api_request(struct ls_api *api, const char *method, const char *path, struct span body,
                    struct buf *answer, struct err *e);
 
+/* HTTP status of the last answer that came; 0: none came. */
+long ls_api_status(const struct ls_api *api);
+
 struct ls_project {
 	int64_t     id;
 	int64_t     created_s;          /* Unix time: the part behind the dot in /setup's project */
