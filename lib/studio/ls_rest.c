@@ -10,7 +10,8 @@
 #define PAGES_MAX  10000        /* a million objects: more is a list that does not end */
 #define PATH_BYTES 1024
 
-static int format_path(char path[PATH_BYTES], struct err *e, const char *fmt, va_list ap)
+static int __attribute__((format(printf, 3, 0)))
+format_path(char path[PATH_BYTES], struct err *e, const char *fmt, va_list ap)
 {
 	int n = vsnprintf(path, PATH_BYTES, fmt, ap);
 
