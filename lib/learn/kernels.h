@@ -23,18 +23,20 @@ struct kernels {
 	/* to += f * v */
 	void (*add_times)(double *to, double f, const double *v, size_t n);
 
-	/* sum of d[i] * a[i]^2, likewise */
-	double (*weighted)(const double *a, const double *d, size_t n);
-
-	/* u = c * m * (u - mean) */
-	void (*curve)(double *u, double c, const double *m, double mean, size_t n);
+	/* Of conjugate gradients, in single precision; x is rounded, sums over more than
+	 * SINGLE_RUN elements are taken in double. */
+	void   (*gather_single)(float *t, size_t ld, const uint32_t *at, const double *x, size_t n, const float *v);
+	double (*dot_single)(const float *a, const float *b, size_t n);
+	double (*weighted)(const float *a, const float *d, size_t n);            /* sum of d[i] * a[i]^2 */
+	void   (*curve)(float *u, float c, const float *m, float mean, size_t n);   /* u = c * m * (u - mean) */
+	void   (*sum_up)(double *to, const float *v, size_t n);                  /* to += v */
 
 	/* s += alpha * dir, r -= alpha * q */
-	void (*advance)(double *s, double *r, double alpha, const double *dir, const double *q, size_t n);
+	void (*advance)(double *s, float *r, double alpha, const float *dir, const float *q, size_t n);
 
 	/* dir = r + beta * dir;  dir = d * r + beta * dir */
-	void (*turn)(double *dir, double beta, const double *r, size_t n);
-	void (*turn_weighted)(double *dir, double beta, const double *r, const double *d, size_t n);
+	void (*turn)(float *dir, float beta, const float *r, size_t n);
+	void (*turn_weighted)(float *dir, float beta, const float *r, const float *d, size_t n);
 };
 
 extern const struct kernels kernels_narrow;      /* 16 bytes: what every machine has */

@@ -87,49 +87,153 @@ TARGET static double NAME(dot)(const double *a, const double *b, size_t n)
 	return NAME(sum)(s);
 }
 
-TARGET static double NAME(weighted)(const double *a, const double *d, size_t n)
-{
-	VEC    s[8 / WIDTH] = { { 0.0 } };
-	size_t i = 0;
-
-	for (; i + 8 <= n; i += 8)
-		for (size_t l = 0; l < 8 / WIDTH; l++)
-			s[l] += CONST_AT(d + i + l * WIDTH) * CONST_AT(a + i + l * WIDTH) * CONST_AT(a + i + l * WIDTH);
-	for (size_t l = 0; i < n; i += WIDTH, l++)
-		s[l] += CONST_AT(d + i) * CONST_AT(a + i) * CONST_AT(a + i);
-	return NAME(sum)(s);
-}
-
 TARGET static void NAME(add_times)(double *to, double f, const double *v, size_t n)
 {
 	for (size_t i = 0; i < n; i += WIDTH)
 		AT(to + i) += f * CONST_AT(v + i);
 }
 
-TARGET static void NAME(curve)(double *u, double c, const double *m, double mean, size_t n)
-{
-	for (size_t i = 0; i < n; i += WIDTH)
-		AT(u + i) = c * CONST_AT(m + i) * (CONST_AT(u + i) - mean);
-}
+/* ---- single precision: 2 * WIDTH elements a vector, HALF of them where 4 are left ---- */
 
-TARGET static void NAME(advance)(double *s, double *r, double alpha, const double *dir, const double *q, size_t n)
+typedef float NAME(fvec) __attribute__((vector_size(WIDTH * 2 * sizeof(float)), aligned(4), may_alias));
+typedef float NAME(half) __attribute__((vector_size(4 * sizeof(float)), aligned(4), may_alias));
+typedef double NAME(pair) __attribute__((vector_size(4 * sizeof(double)), aligned(8), may_alias));
+#define FVEC NAME(fvec)
+#define FWIDTH (2 * (size_t)WIDTH)
+#define HALF NAME(half)
+#define PAIR NAME(pair)
+#define FAT(p) (*(FVEC *)(p))
+#define CONST_FAT(p) (*(const FVEC *)(p))
+#define HALF_AT(p) (*(HALF *)(p))
+#define CONST_HALF_AT(p) (*(const HALF *)(p))
+#define PAIR_AT(p) (*(PAIR *)(p))
+
+TARGET static void NAME(gather_single)(float *t, size_t ld, const uint32_t *at, const double *x, size_t n, const float *v)
 {
-	for (size_t i = 0; i < n; i += WIDTH) {
-		AT(s + i) += alpha * CONST_AT(dir + i);
-		AT(r + i) -= alpha * CONST_AT(q + i);
+	size_t c = 0;
+
+	for (; c + 10 * FWIDTH <= ld; c += 10 * FWIDTH) {
+		FVEC *to = (FVEC *)(t + c);
+		FVEC  a0 = to[0], a1 = to[1], a2 = to[2], a3 = to[3], a4 = to[4], a5 = to[5], a6 = to[6], a7 = to[7],
+		      a8 = to[8], a9 = to[9];
+
+		for (size_t i = 0; i < n; i++) {
+			const FVEC *row = (const FVEC *)(v + (size_t)at[i] * ld + c);
+			float       f = (float)x[i];
+
+			a0 += f * row[0];
+			a1 += f * row[1];
+			a2 += f * row[2];
+			a3 += f * row[3];
+			a4 += f * row[4];
+			a5 += f * row[5];
+			a6 += f * row[6];
+			a7 += f * row[7];
+			a8 += f * row[8];
+			a9 += f * row[9];
+		}
+		to[0] = a0;
+		to[1] = a1;
+		to[2] = a2;
+		to[3] = a3;
+		to[4] = a4;
+		to[5] = a5;
+		to[6] = a6;
+		to[7] = a7;
+		to[8] = a8;
+		to[9] = a9;
+	}
+	for (; c + 4 * FWIDTH <= ld; c += 4 * FWIDTH) {
+		FVEC *to = (FVEC *)(t + c), a0 = to[0], a1 = to[1], a2 = to[2], a3 = to[3];
+
+		for (size_t i = 0; i < n; i++) {
+			const FVEC *row = (const FVEC *)(v + (size_t)at[i] * ld + c);
+			float       f = (float)x[i];
+
+			a0 += f * row[0];
+			a1 += f * row[1];
+			a2 += f * row[2];
+			a3 += f * row[3];
+		}
+		to[0] = a0;
+		to[1] = a1;
+		to[2] = a2;
+		to[3] = a3;
+	}
+	for (; c < ld; c += 4) {
+		HALF a0 = CONST_HALF_AT(t + c);
+
+		for (size_t i = 0; i < n; i++)
+			a0 += (float)x[i] * CONST_HALF_AT(v + (size_t)at[i] * ld + c);
+		HALF_AT(t + c) = a0;
 	}
 }
 
-TARGET static void NAME(turn)(double *dir, double beta, const double *r, size_t n)
+/* Eight lanes again, whatever the width; SINGLE_RUN elements, then in double. */
+#define SINGLE_SUM(term) \
+	double sum = 0.0; \
+	for (size_t i = 0; i < n; ) { \
+		size_t end = n - i > SINGLE_RUN ? i + SINGLE_RUN : n; \
+		HALF   low = { 0.0f }, high = { 0.0f }; \
+		for (; i + 8 <= end; i += 8) { \
+			low += term(i); \
+			high += term(i + 4); \
+		} \
+		if (i < end) { \
+			low += term(i); \
+			i += 4; \
+		} \
+		low += high; \
+		sum += (double)((low[0] + low[1]) + (low[2] + low[3])); \
+	} \
+	return sum
+
+TARGET static double NAME(dot_single)(const float *a, const float *b, size_t n)
 {
-	for (size_t i = 0; i < n; i += WIDTH)
-		AT(dir + i) = CONST_AT(r + i) + beta * CONST_AT(dir + i);
+#define TERM(i) (CONST_HALF_AT(a + (i)) * CONST_HALF_AT(b + (i)))
+	SINGLE_SUM(TERM);
+#undef TERM
 }
 
-TARGET static void NAME(turn_weighted)(double *dir, double beta, const double *r, const double *d, size_t n)
+TARGET static double NAME(weighted)(const float *a, const float *d, size_t n)
 {
-	for (size_t i = 0; i < n; i += WIDTH)
-		AT(dir + i) = CONST_AT(d + i) * CONST_AT(r + i) + beta * CONST_AT(dir + i);
+#define TERM(i) (CONST_HALF_AT(d + (i)) * CONST_HALF_AT(a + (i)) * CONST_HALF_AT(a + (i)))
+	SINGLE_SUM(TERM);
+#undef TERM
+}
+
+TARGET static void NAME(sum_up)(double *to, const float *v, size_t n)
+{
+	for (size_t i = 0; i < n; i += 4)
+		PAIR_AT(to + i) += __builtin_convertvector(CONST_HALF_AT(v + i), PAIR);
+}
+
+TARGET static void NAME(curve)(float *u, float c, const float *m, float mean, size_t n)
+{
+	for (size_t i = 0; i < n; i += 4)
+		HALF_AT(u + i) = c * CONST_HALF_AT(m + i) * (CONST_HALF_AT(u + i) - mean);
+}
+
+TARGET static void NAME(advance)(double *s, float *r, double alpha, const float *dir, const float *q, size_t n)
+{
+	const float single = (float)alpha;
+
+	for (size_t i = 0; i < n; i += 4) {
+		PAIR_AT(s + i) += alpha * __builtin_convertvector(CONST_HALF_AT(dir + i), PAIR);
+		HALF_AT(r + i) -= single * CONST_HALF_AT(q + i);
+	}
+}
+
+TARGET static void NAME(turn)(float *dir, float beta, const float *r, size_t n)
+{
+	for (size_t i = 0; i < n; i += 4)
+		HALF_AT(dir + i) = CONST_HALF_AT(r + i) + beta * CONST_HALF_AT(dir + i);
+}
+
+TARGET static void NAME(turn_weighted)(float *dir, float beta, const float *r, const float *d, size_t n)
+{
+	for (size_t i = 0; i < n; i += 4)
+		HALF_AT(dir + i) = CONST_HALF_AT(d + i) * CONST_HALF_AT(r + i) + beta * CONST_HALF_AT(dir + i);
 }
 
 #if WIDTH == 2
@@ -139,10 +243,21 @@ static const struct kernels kernels_wide = {
 #endif
 	.name = WIDTH == 2 ? "narrow" : "wide",
 	.gather = NAME(gather), .dot = NAME(dot), .add_times = NAME(add_times),
-	.weighted = NAME(weighted), .curve = NAME(curve), .advance = NAME(advance),
+	.gather_single = NAME(gather_single), .dot_single = NAME(dot_single), .weighted = NAME(weighted),
+	.curve = NAME(curve), .sum_up = NAME(sum_up), .advance = NAME(advance),
 	.turn = NAME(turn), .turn_weighted = NAME(turn_weighted),
 };
 
 #undef VEC
 #undef AT
 #undef CONST_AT
+#undef FVEC
+#undef FWIDTH
+#undef HALF
+#undef PAIR
+#undef FAT
+#undef CONST_FAT
+#undef HALF_AT
+#undef CONST_HALF_AT
+#undef PAIR_AT
+#undef SINGLE_SUM

@@ -14,6 +14,10 @@
  * so a product with the reduced Hessian costs what one with the full one would
  * without these columns.  For K = 2, h = C p (1 - p): M = h / (1 + x0^2 h).
  *
+ * Conjugate gradients run in single precision, at half the memory traffic: an
+ * inexact Newton step costs another step at worst, and needs no residual below 1e-4
+ * of the gradient.  The gradient, the solution and the loss are double.
+ *
  * Dense arrays are [row or group][ld], ld = 1 for K = 2, else K rounded up to a
  * multiple of LANES; the surplus is 0 throughout.  Sums run in lanes, then over
  * chunks of rows or groups that are cut by the data alone: the same bits for any
@@ -65,12 +69,16 @@ struct fit {
 	double      *part_b;                   /* [CHUNKS_MAX][ld] column sums */
 
 	double *w, *own, *b;                   /* [d][ld], [n][ld], [ld] the solution */
-	double *z, *p, *m, *mu;                /* [n][ld] logits, probabilities, m; [n] sum(m) */
+	double *z, *p, *mu;                    /* [n][ld] logits, probabilities; [n] sum(m) */
 	double *u;                             /* [n][ld] what X^T is multiplied with */
 	double *zs, *owns;                     /* [n][ld] the step in z and in own */
-	double *r, *q, *dir, *s;               /* [d][ld] residual, Hessian times dir, direction, solution */
-	double *diag;                          /* [d][ld] inverse diagonal; NULL: none is used */
-	double *rb, *qb, *dirb, *sb, *diagb;   /* [ld] the same of b */
+	double *s;                             /* [d][ld] solution of the Newton system */
+	double *rb, *qb, *dirb, *sb, *diagb;   /* [ld] what r, q, dir, s and diag are, of b */
+
+	/* Single precision: a Newton step may be inexact, what it leads to is not. */
+	float  *m, *us;                        /* [n][ld] m; M (X dir + dirb) */
+	float  *r, *q, *dir;                   /* [d][ld] residual, Hessian times dir, direction */
+	float  *diag;                          /* [d][ld] inverse diagonal; NULL: none is used */
 
 	double alpha, beta, t;                 /* of the loop that runs */
 	unsigned passes;
@@ -110,6 +118,35 @@ static inline double dot(const struct fit *f, const double *a, const double *b, 
 
 	for (; i < n; i++)
 		sum += a[i] * b[i];
+	return sum;
+}
+
+/* The same in single precision. */
+static inline void gather_single(const struct fit *f, float *t, const uint32_t *at, const double *x, size_t n, const float *v)
+{
+	float even = 0.0f, odd = 0.0f;
+	size_t i = 0;
+
+	if (f->ld > 1) {
+		f->kernels->gather_single(t, f->ld, at, x, n, v);
+		return;
+	}
+	for (; i + 1 < n; i += 2) {
+		even += (float)x[i] * v[at[i]];
+		odd += (float)x[i + 1] * v[at[i + 1]];
+	}
+	if (i < n)
+		even += (float)x[i] * v[at[i]];
+	*t += even + odd;
+}
+
+static inline double dot_single(const struct fit *f, const float *a, const float *b, size_t n)
+{
+	size_t i = n / LANES * LANES;
+	double sum = i > 0 ? f->kernels->dot_single(a, b, i) : 0.0;
+
+	for (; i < n; i++)
+		sum += (double)(a[i] * b[i]);
 	return sum;
 }
 
@@ -240,19 +277,20 @@ static void gradient_rows(void *arg, size_t chunk)
 	memset(sum_b, 0, f->ld * sizeof *sum_b);
 	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
 		const double *p = f->p + i * f->ld, *own = f->own + i * f->ld;
-		double       *u = f->u + i * f->ld, *m = f->m + i * f->ld;
+		double       *u = f->u + i * f->ld;
+		float        *m = f->m + i * f->ld;
 		double        x0 = f->x->own_x[i], c = f->c * x0 * x0, mu = 0.0;
 
 		if (f->k == 1) {
 			double h = f->c * p[0] * (1.0 - p[0]);
 
 			u[0] = f->c * (p[0] - (f->y[i] == 1));
-			m[0] = h / (1.0 + x0 * x0 * h);
+			m[0] = (float)(h / (1.0 + x0 * x0 * h));
 		} else {
 			for (size_t k = 0; k < f->k; k++) {
 				u[k] = f->c * p[k];
-				m[k] = p[k] / (1.0 + c * p[k]);
-				mu += m[k];
+				m[k] = (float)(p[k] / (1.0 + c * p[k]));
+				mu += (double)m[k];
 			}
 			u[f->y[i]] -= f->c;
 			f->mu[i] = mu;
@@ -269,20 +307,23 @@ static void gradient_rows(void *arg, size_t chunk)
 	f->part[chunk].a = square;
 }
 
-/* r = X^T u + w; .a gets its square */
+/* r = -(X^T u + w); .a gets its square, of double precision.  The sums of rows by
+ * chunk are done with: their place holds the group at hand. */
 static void gradient_cols(void *arg, size_t chunk)
 {
 	struct fit           *f = arg;
 	const struct columns *x = f->x;
-	double                square = 0.0;
+	double                square = 0.0, *at = f->part_b + chunk * f->ld;
 
 	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
-		double *r = f->r + g * f->ld;
+		float *r = f->r + g * f->ld;
 
-		memcpy(r, f->w + g * f->ld, f->ld * sizeof *r);
-		gather(f, r, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
+		memcpy(at, f->w + g * f->ld, f->ld * sizeof *at);
+		gather(f, at, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
 		       x->col_at[g + 1] - x->col_at[g], f->u);
-		square += dot(f, r, r, f->ld);
+		square += dot(f, at, at, f->ld);
+		for (size_t k = 0; k < f->ld; k++)
+			r[k] = -(float)at[k];
 	}
 	f->part[chunk].a = square;
 }
@@ -295,19 +336,20 @@ static void reduce_rows(void *arg, size_t chunk)
 
 	memset(sum_b, 0, f->ld * sizeof *sum_b);
 	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
-		const double *own = f->own + i * f->ld, *m = f->m + i * f->ld;
+		const double *own = f->own + i * f->ld;
+		const float  *m = f->m + i * f->ld;
 		double       *u = f->u + i * f->ld, x0 = f->x->own_x[i];
 
 		if (x0 > 0.0 && f->k == 1) {
-			u[0] -= x0 * m[0] * (x0 * u[0] + own[0]);
+			u[0] -= x0 * (double)m[0] * (x0 * u[0] + own[0]);
 		} else if (x0 > 0.0) {
 			double mean = 0.0;
 
 			for (size_t k = 0; k < f->k; k++)
-				mean += m[k] * (x0 * u[k] + own[k]);
+				mean += (double)m[k] * (x0 * u[k] + own[k]);
 			mean /= f->mu[i];
 			for (size_t k = 0; k < f->k; k++)
-				u[k] -= x0 * f->c * m[k] * (x0 * u[k] + own[k] - mean);
+				u[k] -= x0 * f->c * (double)m[k] * (x0 * u[k] + own[k] - mean);
 		}
 		add_times(f, sum_b, 1.0, u, f->ld);
 	}
@@ -321,11 +363,11 @@ static void diagonal_rows(void *arg, size_t chunk)
 
 	memset(sum_b, 0, f->ld * sizeof *sum_b);
 	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
-		const double *m = f->m + i * f->ld;
-		double       *to = f->zs + i * f->ld;
+		const float *m = f->m + i * f->ld;
+		double      *to = f->zs + i * f->ld;
 
 		for (size_t k = 0; k < f->k; k++)
-			to[k] = f->c * m[k] * (1.0 - m[k] / f->mu[i]);
+			to[k] = f->c * (double)m[k] * (1.0 - (double)m[k] / f->mu[i]);
 		add_times(f, sum_b, 1.0, to, f->ld);
 	}
 }
@@ -335,16 +377,15 @@ static void diagonal_cols(void *arg, size_t chunk)
 {
 	struct fit           *f = arg;
 	const struct columns *x = f->x;
+	double               *at = f->part_b + chunk * f->ld;
 
 	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
-		double *to = f->diag + g * f->ld;
-
 		for (size_t k = 0; k < f->ld; k++)
-			to[k] = 1.0;
+			at[k] = 1.0;
 		for (size_t i = x->col_at[g]; i < x->col_at[g + 1]; i++)
-			add_times(f, to, x->col_x[i] * x->col_x[i], f->zs + x->col_row[i] * f->ld, f->ld);
+			add_times(f, at, x->col_x[i] * x->col_x[i], f->zs + x->col_row[i] * f->ld, f->ld);
 		for (size_t k = 0; k < f->ld; k++)
-			to[k] = 1.0 / to[k];
+			f->diag[g * f->ld + k] = (float)(1.0 / at[k]);
 	}
 }
 
@@ -367,28 +408,32 @@ static inline void row_times(const struct fit *f, size_t i, const double *v, con
 	gather(f, t, x->row_col + x->row_at[i], x->row_x + x->row_at[i], x->row_at[i + 1] - x->row_at[i], v);
 }
 
-/* u = M (X dir + dirb) */
+/* us = M (X dir + dirb) */
 static void hessian_rows(void *arg, size_t chunk)
 {
-	struct fit *f = arg;
-	double     *sum_b = f->part_b + chunk * f->ld;
+	struct fit           *f = arg;
+	const struct columns *x = f->x;
+	double               *sum_b = f->part_b + chunk * f->ld;
 
 	memset(sum_b, 0, f->ld * sizeof *sum_b);
 	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
-		const double *m = f->m + i * f->ld;
-		double       *u = f->u + i * f->ld;
+		const float *m = f->m + i * f->ld;
+		float       *u = f->us + i * f->ld;
 
-		row_times(f, i, f->dir, f->dirb, u);
+		for (size_t k = 0; k < f->ld; k++)
+			u[k] = (float)f->dirb[k];
+		gather_single(f, u, x->row_col + x->row_at[i], x->row_x + x->row_at[i], x->row_at[i + 1] - x->row_at[i], f->dir);
 		if (f->k == 1) {
 			u[0] *= m[0];
-		} else {
-			f->kernels->curve(u, f->c, m, dot(f, m, u, f->ld) / f->mu[i], f->ld);
+			sum_b[0] += (double)u[0];
+			continue;
 		}
-		add_times(f, sum_b, 1.0, u, f->ld);
+		f->kernels->curve(u, (float)f->c, m, (float)(dot_single(f, m, u, f->ld) / f->mu[i]), f->ld);
+		f->kernels->sum_up(sum_b, u, f->ld);
 	}
 }
 
-/* q = X^T u + dir; .a gets dir . q */
+/* q = X^T us + dir; .a gets dir . q */
 static void hessian_cols(void *arg, size_t chunk)
 {
 	struct fit           *f = arg;
@@ -396,12 +441,12 @@ static void hessian_cols(void *arg, size_t chunk)
 	double                product = 0.0;
 
 	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
-		double *q = f->q + g * f->ld;
+		float *q = f->q + g * f->ld;
 
 		memcpy(q, f->dir + g * f->ld, f->ld * sizeof *q);
-		gather(f, q, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
-		       x->col_at[g + 1] - x->col_at[g], f->u);
-		product += dot(f, q, f->dir + g * f->ld, f->ld);
+		gather_single(f, q, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
+		              x->col_at[g + 1] - x->col_at[g], f->us);
+		product += dot_single(f, q, f->dir + g * f->ld, f->ld);
 	}
 	f->part[chunk].a = product;
 }
@@ -418,15 +463,16 @@ static void advance_cols(void *arg, size_t chunk)
 {
 	struct fit *f = arg;
 	size_t      from, n = run_of(f, chunk, &from), i = n / LANES * LANES;
-	double     *s = f->s + from, *r = f->r + from;
-	const double *dir = f->dir + from, *q = f->q + from;
+	double      *s = f->s + from;
+	float       *r = f->r + from;
+	const float *dir = f->dir + from, *q = f->q + from;
 
 	f->kernels->advance(s, r, f->alpha, dir, q, i);
 	for (; i < n; i++) {                     /* only of ld 1 */
-		s[i] += f->alpha * dir[i];
-		r[i] -= f->alpha * q[i];
+		s[i] += f->alpha * (double)dir[i];
+		r[i] -= (float)f->alpha * q[i];
 	}
-	f->part[chunk].a = dot(f, r, r, n);
+	f->part[chunk].a = dot_single(f, r, r, n);
 	f->part[chunk].b = f->diag == NULL ? f->part[chunk].a : f->kernels->weighted(r, f->diag + from, n);
 }
 
@@ -435,16 +481,16 @@ static void turn_cols(void *arg, size_t chunk)
 {
 	struct fit   *f = arg;
 	size_t        from, n = run_of(f, chunk, &from), i = n / LANES * LANES;
-	double       *dir = f->dir + from;
-	const double *r = f->r + from;
+	float        *dir = f->dir + from, beta = (float)f->beta;
+	const float  *r = f->r + from;
 
 	if (f->diag != NULL) {
-		f->kernels->turn_weighted(dir, f->beta, r, f->diag + from, n);
+		f->kernels->turn_weighted(dir, beta, r, f->diag + from, n);
 		return;
 	}
-	f->kernels->turn(dir, f->beta, r, i);
+	f->kernels->turn(dir, beta, r, i);
 	for (; i < n; i++)
-		dir[i] = r[i] + f->beta * dir[i];
+		dir[i] = r[i] + beta * dir[i];
 }
 
 /* zs = X s + sb + x0 owns, with owns = -(I + c A)^-1 (x0 C (p - y) + own + x0 C A (X s + sb)).
@@ -455,7 +501,8 @@ static void step_rows(void *arg, size_t chunk)
 	struct sums sum = { 0 };
 
 	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
-		const double *p = f->p + i * f->ld, *m = f->m + i * f->ld, *own = f->own + i * f->ld;
+		const double *p = f->p + i * f->ld, *own = f->own + i * f->ld;
+		const float  *m = f->m + i * f->ld;
 		double       *zs = f->zs + i * f->ld, *owns = f->owns + i * f->ld;
 		double        x0 = f->x->own_x[i], c = f->c * x0 * x0, mean = 0.0, mv = 0.0;
 
@@ -472,11 +519,11 @@ static void step_rows(void *arg, size_t chunk)
 					mean += p[k] * zs[k];
 				for (size_t k = 0; k < f->k; k++) {
 					owns[k] = x0 * f->c * (p[k] * (1.0 + zs[k] - mean) - (f->y[i] == k)) + own[k];
-					mv += m[k] * owns[k];
+					mv += (double)m[k] * owns[k];
 				}
 				mv *= c / f->mu[i];
 				for (size_t k = 0; k < f->k; k++) {
-					owns[k] = -(owns[k] / (1.0 + c * p[k]) + m[k] * mv);
+					owns[k] = -(owns[k] / (1.0 + c * p[k]) + (double)m[k] * mv);
 					zs[k] += x0 * owns[k];
 				}
 			}
@@ -562,9 +609,7 @@ static int solve(struct fit *f, double target, struct err *e)
 	if (f->diag != NULL)
 		precondition(f);
 
-	/* r = -gradient, s = 0 */
-	for (size_t i = 0; i < f->d * f->ld; i++)
-		f->r[i] = -f->r[i];
+	/* r is minus the gradient already; s = 0 */
 	for (size_t k = 0; k < f->ld; k++)
 		f->rb[k] = -f->rb[k];
 	memset(f->s, 0, f->d * f->ld * sizeof *f->s);
@@ -623,7 +668,7 @@ static int minimise(struct fit *f, struct logreg *m, struct err *e)
 		if (grad <= stop || m->steps == STEPS_MAX)
 			break;
 		f->done = fmax(0.0, fmin(0.99, log(first / grad) / log(first / stop)));
-		if (tell(f, e) < 0 || solve(f, fmax(fmin(0.1, sqrt(grad / first)) * grad, 0.3 * stop), e) < 0)
+		if (tell(f, e) < 0 || solve(f, fmax(fmin(0.3, pow(grad / first, 0.4)) * grad, 0.3 * stop), e) < 0)
 			return -1;
 
 		run_rows(f, step_rows);
@@ -680,13 +725,13 @@ static size_t cut(struct chunk *chunks, const uint32_t *at, size_t n, size_t ld)
 	return made;
 }
 
-/* n * ld doubles, zeroed, at a cache line's start; NULL also on overflow. */
-static double *matrix(size_t n, size_t ld)
+/* n * ld elements, zeroed, at a cache line's start; NULL also on overflow. */
+static void *matrix(size_t n, size_t ld, size_t size)
 {
-	size_t  count, bytes;
-	double *p;
+	size_t count, bytes;
+	void  *p;
 
-	if (__builtin_mul_overflow(n, ld, &count) || __builtin_mul_overflow(count, sizeof *p, &bytes) ||
+	if (__builtin_mul_overflow(n, ld, &count) || __builtin_mul_overflow(count, size, &bytes) ||
 	    __builtin_add_overflow(bytes, (size_t)127, &bytes))
 		return NULL;
 	bytes &= ~(size_t)63;
@@ -700,6 +745,10 @@ static double *matrix(size_t n, size_t ld)
 struct slot {
 	double **p;
 	size_t   rows, width;
+};
+struct slot_single {
+	float **p;
+	size_t  rows, width;
 };
 
 static int output(struct logreg *m, const struct fit *f, struct err *e)
@@ -747,22 +796,23 @@ int logreg_fit(struct logreg *m, const struct columns *x, const uint32_t *y, siz
 	f->team = team_open(settings->threads);
 
 	const struct slot slots[] = {
-		{ &f->w, d, ld }, { &f->r, d, ld }, { &f->q, d, ld }, { &f->dir, d, ld }, { &f->s, d, ld },
-		{ &f->diag, k >= PRECONDITION_FROM ? d : 0, ld },
-		{ &f->own, n, ld }, { &f->z, n, ld }, { &f->p, n, ld }, { &f->m, n, ld }, { &f->u, n, ld },
+		{ &f->w, d, ld }, { &f->s, d, ld },
+		{ &f->own, n, ld }, { &f->z, n, ld }, { &f->p, n, ld }, { &f->u, n, ld },
 		{ &f->zs, n, ld }, { &f->owns, n, ld }, { &f->mu, n, 1 }, { &f->part_b, CHUNKS_MAX, ld },
 		{ &f->b, 1, ld }, { &f->rb, 1, ld }, { &f->qb, 1, ld }, { &f->dirb, 1, ld }, { &f->sb, 1, ld },
 		{ &f->diagb, 1, ld },
 	};
+	const struct slot_single singles[] = {
+		{ &f->m, n, ld }, { &f->us, n, ld },
+		{ &f->r, d, ld }, { &f->q, d, ld }, { &f->dir, d, ld }, { &f->diag, k >= PRECONDITION_FROM ? d : 0, ld },
+	};
+	bool whole = f->team != NULL;
 
-	for (size_t i = 0; i < countof(slots); i++) {
-		*slots[i].p = matrix(slots[i].rows, slots[i].width);
-		if (*slots[i].p == NULL) {
-			err_memory(e);
-			goto out;
-		}
-	}
-	if (f->team == NULL) {
+	for (size_t i = 0; i < countof(slots); i++)
+		whole &= (*slots[i].p = matrix(slots[i].rows, slots[i].width, sizeof(double))) != NULL;
+	for (size_t i = 0; i < countof(singles); i++)
+		whole &= (*singles[i].p = matrix(singles[i].rows, singles[i].width, sizeof(float))) != NULL;
+	if (!whole) {
 		err_memory(e);
 		goto out;
 	}
@@ -775,6 +825,8 @@ int logreg_fit(struct logreg *m, const struct columns *x, const uint32_t *y, siz
 out:
 	for (size_t i = 0; i < countof(slots); i++)
 		free(*slots[i].p);
+	for (size_t i = 0; i < countof(singles); i++)
+		free(*singles[i].p);
 	team_close(f->team);
 	free(f);
 	return rc;

@@ -49,7 +49,7 @@ struct logreg {
 /*
  * y: classes 0 .. n_classes - 1 of the rows, each occurring; n_classes >= 2.
  * 0, or -1: ERR_MEMORY, ERR_STOPPED.  Clear with logreg_clear() either way.
- * Cost: O(nnz * k) a pass, 50 to 300 passes; memory about (7 n + 6 n_shared) * k doubles.
+ * Cost: O(nnz * k) a pass, 50 to 300 passes; memory about (7 n + 4 n_shared) * k doubles.
  */
 int  logreg_fit(struct logreg *m, const struct columns *x, const uint32_t *y, size_t n_classes,
                 const struct logreg_settings *settings, struct err *e);

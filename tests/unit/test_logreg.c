@@ -178,11 +178,19 @@ static void test_threads(void **state)
 
 #define RUN 100
 
+static const struct kernels *const *widths(void)
+{
+	static const struct kernels *all[2];
+
+	all[0] = &kernels_narrow;
+	all[1] = kernels_best();
+	return all;
+}
+
 /* Every width of vector gives the same bits, and these are right. */
 static void test_kernels(void **state)
 {
-	const struct kernels *const all[] = { &kernels_narrow, kernels_best() };
-	double   v[12 * RUN], a[RUN], b[RUN], x[9], out[2][6][RUN], sum[2][2];
+	double   v[12 * RUN], a[RUN], b[RUN], x[9], out[2][2][RUN], sum[2];
 	uint32_t at[9];
 
 	(void)state;
@@ -199,33 +207,107 @@ static void test_kernels(void **state)
 			x[i] = rand() / 1e9;
 		}
 		for (size_t w = 0; w < 2; w++) {
-			for (size_t o = 0; o < 6; o++)
+			const struct kernels *f = widths()[w];
+
+			for (size_t o = 0; o < 2; o++)
 				memcpy(out[w][o], a, n * sizeof *a);
-			all[w]->gather(out[w][0], n, at, x, countof(at), v);
-			all[w]->add_times(out[w][1], 0.3, b, n);
-			all[w]->curve(out[w][2], 10.0, b, 0.1, n);
-			all[w]->advance(out[w][3], out[w][4], 0.7, b, v, n);
-			all[w]->turn(out[w][5], 0.9, b, n);
-			all[w]->turn_weighted(out[w][5], 0.9, v, b, n);
-			sum[w][0] = all[w]->dot(a, v, n);
-			sum[w][1] = all[w]->weighted(a, b, n);
+			f->gather(out[w][0], n, at, x, countof(at), v);
+			f->add_times(out[w][1], 0.3, b, n);
+			sum[w] = f->dot(a, v, n);
 			for (size_t i = 0; i < n; i++) {
 				double t = a[i];
 
 				for (size_t k = 0; k < countof(at); k++)
 					t += x[k] * v[at[k] * n + i];
 				assert_true(out[w][0][i] == t);
-				assert_true(out[w][1][i] == a[i] + 0.3 * b[i] && out[w][2][i] == 10.0 * b[i] * (a[i] - 0.1));
-				assert_true(out[w][3][i] == a[i] + 0.7 * b[i] && out[w][4][i] == a[i] - 0.7 * v[i]);
-				assert_true(out[w][5][i] == b[i] * v[i] + 0.9 * (b[i] + 0.9 * a[i]));
-				sum[w][0] -= a[i] * v[i];
-				sum[w][1] -= b[i] * a[i] * a[i];
+				assert_true(out[w][1][i] == a[i] + 0.3 * b[i]);
+				sum[w] -= a[i] * v[i];
 			}
-			assert_true(fabs(sum[w][0]) < 1e-12 && fabs(sum[w][1]) < 1e-12);
+			assert_true(fabs(sum[w]) < 1e-12);
 		}
-		assert_memory_equal(sum[0], sum[1], sizeof sum[0]);
-		for (size_t o = 0; o < 6; o++)
+		assert_memory_equal(&sum[0], &sum[1], sizeof sum[0]);
+		for (size_t o = 0; o < 2; o++)
 			assert_memory_equal(out[0][o], out[1][o], n * sizeof *a);
+	}
+}
+
+/* Those in single precision likewise: against the same sums in double. */
+static void test_kernels_single(void **state)
+{
+	float    v[12 * RUN], a[RUN], b[RUN], out[2][5][RUN];
+	double   x[9], sums[2][2][RUN];
+	uint32_t at[9];
+
+	(void)state;
+	srand(12);
+	for (size_t n = 4; n <= RUN; n += 4) {
+		for (size_t i = 0; i < 12 * n; i++)
+			v[i] = (float)rand() / 1e9f - 1.0f;
+		for (size_t i = 0; i < n; i++) {
+			a[i] = (float)rand() / 1e9f - 1.0f;
+			b[i] = (float)rand() / 1e9f;
+		}
+		for (size_t i = 0; i < countof(at); i++) {
+			at[i] = (uint32_t)(rand() % 12);
+			x[i] = rand() / 1e9;
+		}
+		for (size_t w = 0; w < 2; w++) {
+			const struct kernels *f = widths()[w];
+
+			for (size_t o = 0; o < 5; o++)
+				memcpy(out[w][o], a, n * sizeof *a);
+			for (size_t i = 0; i < n; i++)
+				sums[w][0][i] = sums[w][1][i] = (double)i;
+			f->gather_single(out[w][0], n, at, x, countof(at), v);
+			f->curve(out[w][1], 10.0f, b, 0.1f, n);
+			f->advance(sums[w][0], out[w][2], 0.7, b, v, n);
+			f->turn(out[w][3], 0.9f, b, n);
+			f->turn_weighted(out[w][4], 0.9f, v, b, n);
+			f->sum_up(sums[w][1], b, n);
+			for (size_t i = 0; i < n; i++) {
+				float t = a[i];
+
+				for (size_t k = 0; k < countof(at); k++)
+					t += (float)x[k] * v[at[k] * n + i];
+				assert_true(out[w][0][i] == t);
+				assert_true(out[w][1][i] == 10.0f * b[i] * (a[i] - 0.1f));
+				assert_true(sums[w][0][i] == (double)i + 0.7 * (double)b[i] && out[w][2][i] == a[i] - 0.7f * v[i]);
+				assert_true(out[w][3][i] == b[i] + 0.9f * a[i]);
+				assert_true(out[w][4][i] == b[i] * v[i] + 0.9f * a[i]);
+				assert_true(sums[w][1][i] == (double)i + (double)b[i]);
+			}
+		}
+		for (size_t o = 0; o < 5; o++)
+			assert_memory_equal(out[0][o], out[1][o], n * sizeof *a);
+		for (size_t o = 0; o < 2; o++)
+			assert_memory_equal(sums[0][o], sums[1][o], n * sizeof *sums[0][o]);
+	}
+}
+
+/* Long sums lose no digits to single precision, and are the same for every width. */
+static void test_sums_single(void **state)
+{
+	static float a[100000], d[countof(a)];
+
+	(void)state;
+	srand(13);
+	for (size_t i = 0; i < countof(a); i++) {
+		a[i] = (float)rand() / 1e9f;
+		d[i] = (float)rand() / 1e9f;
+	}
+	for (size_t n = 4; n <= countof(a); n += n < 3000 ? 4 : 9700) {
+		double dot = 0.0, weighted = 0.0, got[2][2];
+
+		for (size_t i = 0; i < n; i++) {
+			dot += (double)a[i] * (double)d[i];
+			weighted += (double)a[i] * (double)a[i] * (double)d[i];
+		}
+		for (size_t w = 0; w < 2; w++) {
+			got[w][0] = widths()[w]->dot_single(a, d, n);
+			got[w][1] = widths()[w]->weighted(a, d, n);
+			assert_true(fabs(got[w][0] - dot) < 2e-6 * dot && fabs(got[w][1] - weighted) < 2e-6 * weighted);
+		}
+		assert_memory_equal(got[0], got[1], sizeof got[0]);
 	}
 }
 
@@ -316,7 +398,8 @@ static void test_metrics(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_optimum), cmocka_unit_test(test_kernels), cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_optimum), cmocka_unit_test(test_kernels), cmocka_unit_test(test_kernels_single),
+		cmocka_unit_test(test_sums_single), cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_proba), cmocka_unit_test(test_metrics),
 	};
