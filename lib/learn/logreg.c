@@ -307,13 +307,21 @@ static void gradient_rows(void *arg, size_t chunk)
 	f->part[chunk].a = square;
 }
 
-/* r = -(X^T u + w); .a gets its square, of double precision.  The sums of rows by
- * chunk are done with: their place holds the group at hand. */
+/* Elements of a chunk of groups, as one run; a multiple of LANES but for ld 1. */
+static inline size_t run_of(const struct fit *f, size_t chunk, size_t *from)
+{
+	*from = f->cols[chunk].from * f->ld;
+	return (f->cols[chunk].to - f->cols[chunk].from) * f->ld;
+}
+
+/* r = -(X^T u + w); .a gets its square.  The sums of rows by chunk are done with:
+ * their place holds the group at hand. */
 static void gradient_cols(void *arg, size_t chunk)
 {
 	struct fit           *f = arg;
 	const struct columns *x = f->x;
-	double                square = 0.0, *at = f->part_b + chunk * f->ld;
+	double               *at = f->part_b + chunk * f->ld;
+	size_t                from, n = run_of(f, chunk, &from);
 
 	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
 		float *r = f->r + g * f->ld;
@@ -321,11 +329,10 @@ static void gradient_cols(void *arg, size_t chunk)
 		memcpy(at, f->w + g * f->ld, f->ld * sizeof *at);
 		gather(f, at, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
 		       x->col_at[g + 1] - x->col_at[g], f->u);
-		square += dot(f, at, at, f->ld);
 		for (size_t k = 0; k < f->ld; k++)
 			r[k] = -(float)at[k];
 	}
-	f->part[chunk].a = square;
+	f->part[chunk].a = dot_single(f, f->r + from, f->r + from, n);
 }
 
 /* u -= x0 M (x0 u + own): what remains of the gradient with own eliminated. */
@@ -438,7 +445,7 @@ static void hessian_cols(void *arg, size_t chunk)
 {
 	struct fit           *f = arg;
 	const struct columns *x = f->x;
-	double                product = 0.0;
+	size_t                from, n = run_of(f, chunk, &from);
 
 	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
 		float *q = f->q + g * f->ld;
@@ -446,16 +453,8 @@ static void hessian_cols(void *arg, size_t chunk)
 		memcpy(q, f->dir + g * f->ld, f->ld * sizeof *q);
 		gather_single(f, q, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
 		              x->col_at[g + 1] - x->col_at[g], f->us);
-		product += dot_single(f, q, f->dir + g * f->ld, f->ld);
 	}
-	f->part[chunk].a = product;
-}
-
-/* Elements of a chunk of groups, as one run; a multiple of LANES but for ld 1. */
-static inline size_t run_of(const struct fit *f, size_t chunk, size_t *from)
-{
-	*from = f->cols[chunk].from * f->ld;
-	return (f->cols[chunk].to - f->cols[chunk].from) * f->ld;
+	f->part[chunk].a = dot_single(f, f->q + from, f->dir + from, n);
 }
 
 /* s += alpha dir, r -= alpha q; .a gets r . r, .b r . diag r */
@@ -541,14 +540,10 @@ static void step_rows(void *arg, size_t chunk)
 static void step_cols(void *arg, size_t chunk)
 {
 	struct fit *f = arg;
-	struct sums sum = { 0 };
+	size_t      from, n = run_of(f, chunk, &from);
+	const double *w = f->w + from, *s = f->s + from;
 
-	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
-		sum.a += dot(f, f->w + g * f->ld, f->s + g * f->ld, f->ld);
-		sum.b += dot(f, f->s + g * f->ld, f->s + g * f->ld, f->ld);
-		sum.c += dot(f, f->w + g * f->ld, f->w + g * f->ld, f->ld);
-	}
-	f->part[chunk] = sum;
+	f->part[chunk] = (struct sums){ .a = dot(f, w, s, n), .b = dot(f, s, s, n), .c = dot(f, w, w, n) };
 }
 
 static void accept_rows(void *arg, size_t chunk)
@@ -565,8 +560,9 @@ static void accept_cols(void *arg, size_t chunk)
 {
 	struct fit *f = arg;
 
-	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++)
-		add_times(f, f->w + g * f->ld, f->t, f->s + g * f->ld, f->ld);
+	size_t      from, n = run_of(f, chunk, &from);
+
+	add_times(f, f->w + from, f->t, f->s + from, n);
 }
 
 /* -- the method ---------------------------------------------------------------------- */
