@@ -446,7 +446,8 @@ static int put_predicted(const struct serving *s, struct span text, struct arena
 {
 	const struct control_tag *control = s->config->choices;
 	struct prediction         p;
-	json_object              *o, *proba;
+	json_object              *o, *proba, *all;
+	bool                     *chosen;
 	int                       label;
 
 	if (predict_text(s, text, scratch, &p, e) < 0)
@@ -457,8 +458,21 @@ static int put_predicted(const struct serving *s, struct span text, struct arena
 	for (size_t i = 0; i < p.n_proba; i++)
 		json_object_object_add(proba, control->labels[i].name, json_object_new_double(p.proba[i]));
 	json_object_object_add(o, "text", json_object_new_string_len(text.p == NULL ? "" : text.p, (int)text.len));
-	json_object_object_add(o, "label", label < 0 ? NULL : json_object_new_string(control->labels[label].name));
-	json_object_object_add(o, "score", json_object_new_double(label >= 0 && p.n_proba > (size_t)label ? p.proba[label] : p.score));
+	if (control != NULL && control_multiple(control)) {
+		chosen = arena_array(scratch, control->n_labels, sizeof *chosen);
+		if (chosen == NULL)
+			return err_memory(e);
+		prediction_choices(&p, control, chosen);
+		all = json_object_new_array();
+		for (size_t i = 0; i < control->n_labels; i++)
+			if (chosen[i])
+				json_object_array_add(all, json_object_new_string(control->labels[i].name));
+		json_object_object_add(o, "label", all);
+		json_object_object_add(o, "score", json_object_new_double(p.score));
+	} else {
+		json_object_object_add(o, "label", label < 0 ? NULL : json_object_new_string(control->labels[label].name));
+		json_object_object_add(o, "score", json_object_new_double(label >= 0 && p.n_proba > (size_t)label ? p.proba[label] : p.score));
+	}
 	json_object_object_add(o, "probabilities", proba);
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(o);
@@ -661,7 +675,7 @@ static const struct command {
 	{ "evaluate", run_evaluate, true, "[--project N] [--json] [FILE]",
 	  "the version in force on labelled JSON lines; without FILE, cross-validated on the project's own annotations" },
 	{ "import", run_import, true, "--project N [--json] FILE",
-	  "Label Studio's JSON export, or JSON lines {\"text\",\"label\"}" },
+	  "Label Studio's JSON export, or JSON lines {\"text\",\"label\"}, the label also a list" },
 	{ "versions", run_versions, true, "[--project N] [--json]", "the versions of a project, newest first" },
 	{ "rollback", run_rollback, true, "[--project N] VERSION", "serve an older version; 0 is the cold start" },
 	{ "forget", run_forget, true, "--project N", "delete everything kept of a project" },

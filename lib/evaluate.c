@@ -23,6 +23,8 @@ struct tally {
 		double   p;                       /* of the gold label */
 	}                        *row;        /* [n_rows] */
 	size_t                    n_rows, cap_rows;
+	struct metrics            sets;       /* in place of rows, where a text may have several labels */
+	bool                     *gold, *predicted;    /* [labels of the control], of the row at hand */
 	int64_t                   unreadable;
 };
 
@@ -48,14 +50,33 @@ static int tally_init(struct tally *t, const struct control_tag *control, struct
 	for (size_t i = 0; i < control->n_labels; i++)
 		if (add_name(t, span_of(control->labels[i].name), e) < 0)
 			return -1;
-	return 0;
+	if (!control_multiple(control))
+		return 0;
+	t->gold = arena_array(&t->arena, control->n_labels, sizeof *t->gold);
+	t->predicted = arena_array(&t->arena, control->n_labels, sizeof *t->predicted);
+	return t->gold == NULL || t->predicted == NULL ? err_memory(e) : metrics_init(&t->sets, control->n_labels, e);
 }
 
 static void tally_clear(struct tally *t)
 {
+	if (t->sets.label != NULL)
+		metrics_clear(&t->sets);
 	arena_clear(&t->arena);
 	free(t->name);
 	free(t->row);
+}
+
+static size_t n_rows(const struct tally *t)
+{
+	return t->sets.label != NULL ? t->sets.n : t->n_rows;
+}
+
+/* t->gold is set.  strange: the row has other labels too. */
+static void add_set(struct tally *t, const struct prediction *p, bool strange)
+{
+	prediction_choices(p, t->control, t->predicted);
+	if (p->n_proba == t->control->n_labels)
+		metrics_add_set(&t->sets, t->gold, t->predicted, p->trained, p->proba, strange);
 }
 
 /* Position of a gold label; one that the config lacks is added behind them. */
@@ -149,10 +170,11 @@ static json_object *confusion(const struct tally *t)
 
 static json_object *document(const struct tally *t, struct err *e)
 {
-	struct metrics m;
+	const bool     sets = t->sets.label != NULL;
+	struct metrics m = t->sets;
 	json_object   *o = NULL;
 
-	if (metrics_init(&m, t->n, e) < 0)
+	if (!sets && metrics_init(&m, t->n, e) < 0)
 		return NULL;
 	for (size_t i = 0; i < t->n_rows; i++)
 		metrics_add_row(&m, t->row[i].gold, t->row[i].predicted, t->row[i].trained, t->row[i].p);
@@ -162,9 +184,10 @@ static json_object *document(const struct tally *t, struct err *e)
 	json_object_object_add(o, "macro_f1", real(metrics_macro_f1(&m)));
 	json_object_object_add(o, "log_loss", m.n_loss == 0 ? NULL : real(metrics_log_loss(&m)));
 	json_object_object_add(o, "per_label", per_label(t, &m));
-	json_object_object_add(o, "confusion", confusion(t));
+	json_object_object_add(o, "confusion", sets ? NULL : confusion(t));
 	json_object_object_add(o, "unreadable", json_object_new_int64(t->unreadable));
-	metrics_clear(&m);
+	if (!sets)
+		metrics_clear(&m);
 	return o;
 }
 
@@ -176,14 +199,29 @@ struct on_file {
 	struct arena          scratch;
 };
 
-static int take_line(void *arg, size_t number, struct span text, struct span label, struct err *e)
+static int take_line(void *arg, size_t number, struct span text, const struct jsonl_labels *labels, struct err *e)
 {
 	struct on_file   *f = arg;
+	struct tally     *t = &f->tally;
 	struct prediction p;
+	bool              strange = false;
 
 	(void)number;
 	arena_reset(&f->scratch);
-	return predict_text(f->s, text, &f->scratch, &p, e) < 0 ? -1 : add_row(&f->tally, label, &p, e);
+	if (predict_text(f->s, text, &f->scratch, &p, e) < 0)
+		return -1;
+	if (t->sets.label == NULL)
+		return add_row(t, labels->v[0], &p, e);
+	memset(t->gold, 0, t->control->n_labels * sizeof *t->gold);
+	for (size_t i = 0; i < labels->n; i++) {
+		const int at = control_label(t->control, labels->v[i]);
+
+		strange |= at < 0;
+		if (at >= 0)
+			t->gold[at] = true;
+	}
+	add_set(t, &p, strange);
+	return 0;
 }
 
 static void count_bad(void *arg, size_t number, const char *why)
@@ -233,9 +271,29 @@ json_object *evaluate_file(struct store *st, const struct env *env, int64_t proj
 
 /* ---- by cross-validation ------------------------------------------------------------------ */
 
+struct on_examples {
+	struct tally               tally;
+	const struct label_config *config;
+	struct arena               scratch;
+};
+
 static int take_example(void *arg, const struct example *ex, const struct prediction *p, struct err *e)
 {
-	return add_row(arg, ex->label, p, e);
+	struct on_examples *x = arg;
+	struct tally       *t = &x->tally;
+	const uint32_t     *labels;
+	size_t              n;
+
+	if (t->sets.label == NULL)
+		return add_row(t, ex->label, p, e);
+	arena_reset(&x->scratch);
+	if (example_labels(ex, x->config, &x->scratch, &labels, &n, e) < 0)
+		return -1;
+	memset(t->gold, 0, t->control->n_labels * sizeof *t->gold);
+	for (size_t i = 0; i < n; i++)
+		t->gold[labels[i]] = true;
+	add_set(t, p, false);
+	return 0;
 }
 
 /* The kind that chooses among the labels of config->choices. */
@@ -260,27 +318,30 @@ json_object *evaluate_project(struct store *st, const struct env *env, int64_t p
 	struct example_set       set = { .n = 0 };
 	struct project           p;
 	struct arena             a;
-	struct tally             t = { .n = 0 };
+	struct on_examples       x = { .config = NULL };
 	json_object             *o = NULL;
 
 	arena_init(&a, (size_t)1 << 28);
+	arena_init(&x.scratch, (size_t)1 << 30);
 	if (project_of(st, project, &a, &p, e) == 0 && label_config_parse(&config, p.label_config, e) == 0 &&
-	    tally_init(&t, config->choices, e) == 0 && examples_read(&set, st, project, config, false, e) == 0) {
+	    tally_init(&x.tally, config->choices, e) == 0 && examples_read(&set, st, project, config, false, e) == 0) {
+		x.config = config;
 		serving_settings(env, &p, &settings);
 		settings.threads = (int)env->train_threads;
 		kind = choosing(env, &p, config, &settings, &a);
 		if (kind == NULL)
 			err_set(e, ERR_SHAPE, "project %lld: no model chooses among its labels", (long long)p.id);
 		else if (crossval(config, kind, (struct examples){ set.v, set.n }, CROSSVAL_FOLDS, &settings,
-		                  take_example, &t, e) == 0 && t.n_rows > 0)
-			o = document(&t, e);
-		else if (t.n_rows == 0)
+		                  take_example, &x, e) == 0 && n_rows(&x.tally) > 0)
+			o = document(&x.tally, e);
+		else if (n_rows(&x.tally) == 0)
 			err_set(e, ERR_TOO_FEW, "project %lld: %zu examples are too few to cross-validate",
 			        (long long)p.id, set.n);
 	}
-	tally_clear(&t);
+	tally_clear(&x.tally);
 	examples_clear(&set);
 	label_config_free(config);
+	arena_clear(&x.scratch);
 	arena_clear(&a);
 	return o;
 }

@@ -12,7 +12,10 @@
  * caller's document:
  * {"n", "accuracy", "macro_f1", "log_loss", "per_label": {L: {"precision", "recall",
  *  "f1", "support"}}, "confusion": {gold: {predicted: count}}, "unreadable"};
- * log_loss: the mean of -ln p over the rows whose label was trained, null if none. */
+ * log_loss: the mean of -ln p over the rows whose label was trained, null if none.
+ * Where a text may have several labels (choice="multiple"; "label" a list): accuracy
+ * is the share of rows whose labels are exactly those predicted, log_loss the mean
+ * over rows and trained labels (learn/metrics.h), "confusion" null. */
 json_object *evaluate_file(struct store *st, const struct env *env, int64_t project, const char *path,
                            struct err *e);
 

@@ -6,6 +6,7 @@
 #include "digest.h"
 #include "studio/annotation.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define EXAMPLES_BYTES_MAX ((size_t)8 << 30)
@@ -59,14 +60,34 @@ static bool left_out(struct reading *r, const struct labelled_row *row)
 	return true;
 }
 
-/* The label of a row: 0; 1 it has none, which is counted; -1. */
-static int label_of(struct reading *r, const struct labelled_row *row, struct span *label, struct err *e)
+static bool is_multiple(const struct label_config *config)
+{
+	return config->choices != NULL && control_multiple(config->choices);
+}
+
+/* The labels that a row was given: one, or under choice="multiple" any number.  In
+ * the scratch arena.  0; 1 there are none, which is counted; -1. */
+struct labels {
+	const uint32_t *at;            /* [n] positions among those of config->choices, ascending */
+	size_t          n;
+};
+
+static int labels_of(struct reading *r, const struct labelled_row *row, struct labels *labels, struct err *e)
 {
 	struct example_set     *set = r->set;
 	enum annotation_outcome outcome;
+	struct example          one = { .label = { NULL, 0 } };
+	int                     rc;
 
 	arena_reset(&r->scratch);
-	if (annotation_label(row->result, r->config, &r->scratch, &outcome, label, e) < 0)
+	if (is_multiple(r->config)) {
+		rc = annotation_labels(row->result, r->config, &r->scratch, &outcome, &labels->at, &labels->n, e);
+	} else {
+		rc = annotation_label(row->result, r->config, &r->scratch, &outcome, &one.label, e);
+		if (rc == 0 && outcome == ANNOTATION_LABEL)
+			rc = example_labels(&one, r->config, &r->scratch, &labels->at, &labels->n, e);
+	}
+	if (rc < 0)
 		return -1;
 	set->n_empty += outcome == ANNOTATION_EMPTY;
 	set->n_unknown += outcome == ANNOTATION_UNKNOWN_LABEL;
@@ -105,6 +126,33 @@ static int hash_json(struct reading *r, struct span json, struct err *e)
 	return 0;
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return span_cmp(*(const struct span *)a, *(const struct span *)b);
+}
+
+/* Text and label; where there may be several, text, their number and all of them in
+ * the order of their names, since the config's order teaches nothing. */
+static int hash_example(struct reading *r, struct span text, const struct labels *labels, struct err *e)
+{
+	struct span *names = arena_array(&r->scratch, labels->n, sizeof *names);
+	char         n[24];
+
+	if (names == NULL)
+		return err_memory(e);
+	for (size_t i = 0; i < labels->n; i++)
+		names[i] = span_of(r->config->choices->labels[labels->at[i]].name);
+	qsort(names, labels->n, sizeof *names, by_name);
+	digest_add(&r->hash, text);
+	if (is_multiple(r->config)) {
+		snprintf(n, sizeof n, "%zu labels", labels->n);
+		digest_add(&r->hash, span_of(n));
+	}
+	for (size_t i = 0; i < labels->n; i++)
+		digest_add(&r->hash, names[i]);
+	return 0;
+}
+
 static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 {
 	struct reading     *r = arg;
@@ -112,30 +160,30 @@ static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 	struct example      ex = { .annotation = row->annotation, .task = row->task };
 	struct task         task = { row->data, row->data };
 	struct span         text = SPAN("");
+	struct labels       labels;
 	int                 rc;
 
 	if (left_out(r, row))
 		return 0;
-	if ((rc = label_of(r, row, &ex.label, e)) < 0)
+	if ((rc = labels_of(r, row, &labels, e)) < 0)
 		return -1;
-	if (rc > 0) {
-		if (!r->any_example)
-			return 0;
-		ex.label = (struct span){ NULL, 0 };
-	}
+	if (rc > 0 && !r->any_example)
+		return 0;
+	if (rc == 0)
+		ex.label = span_of(r->config->choices->labels[labels.at[0]].name);
 	if ((r->config->text != NULL && task_text(&task, r->config->text, &r->scratch, &text, e) < 0) ||
 	    copy(set, text, &ex.text, e) < 0)
 		return -1;
 	if (ex.label.p != NULL) {
-		digest_add(&r->hash, ex.text);
-		digest_add(&r->hash, ex.label);
+		if (hash_example(r, ex.text, &labels, e) < 0)
+			return -1;
 		set->n_labelled++;
 	}
-	if (r->any_example) {
-		if (copy(set, row->data, &ex.data, e) < 0 || copy(set, row->result, &ex.result, e) < 0 ||
-		    hash_json(r, row->data, e) < 0 || hash_json(r, row->result, e) < 0)
-			return -1;
-	}
+	if ((r->any_example || is_multiple(r->config)) && copy(set, row->result, &ex.result, e) < 0)
+		return -1;
+	if (r->any_example && (copy(set, row->data, &ex.data, e) < 0 || hash_json(r, row->data, e) < 0 ||
+	                       hash_json(r, row->result, e) < 0))
+		return -1;
 	return add(set, &ex, e);
 }
 
@@ -184,12 +232,12 @@ void examples_clear(struct example_set *set)
 static int count_row(void *arg, const struct labelled_row *row, struct err *e)
 {
 	struct reading *r = arg;
-	struct span     label;
+	struct labels   labels;
 	int             rc;
 
 	if (left_out(r, row))
 		return 0;
-	if ((rc = label_of(r, row, &label, e)) < 0)
+	if ((rc = labels_of(r, row, &labels, e)) < 0)
 		return -1;
 	r->set->n += rc == 0 || r->any_example;
 	return 0;
@@ -214,25 +262,30 @@ int examples_count(struct store *st, int64_t project, const struct label_config 
 struct counting {
 	struct reading     reading;
 	struct example_set set;           /* its counts alone */
-	struct span        seen[16];      /* the config's own strings */
+	uint32_t           seen[16];      /* positions */
 	size_t             n, enough;
 };
 
 static int count_label(void *arg, const struct labelled_row *row, struct err *e)
 {
 	struct counting *c = arg;
-	struct span      label;
+	struct labels    labels;
 	int              rc;
 
 	if (left_out(&c->reading, row))
 		return 0;
-	if ((rc = label_of(&c->reading, row, &label, e)) != 0)
+	if ((rc = labels_of(&c->reading, row, &labels, e)) != 0)
 		return rc < 0 ? -1 : 0;
-	for (size_t i = 0; i < c->n; i++)
-		if (c->seen[i].p == label.p)
-			return 0;
-	c->seen[c->n++] = label;
-	return c->n == c->enough ? err_set(e, ERR_STOPPED, "enough") : 0;
+	for (size_t i = 0, k; i < labels.n; i++) {
+		for (k = 0; k < c->n && c->seen[k] != labels.at[i]; k++)
+			;
+		if (k < c->n)
+			continue;
+		c->seen[c->n++] = labels.at[i];
+		if (c->n == c->enough)
+			return err_set(e, ERR_STOPPED, "enough");
+	}
+	return 0;
 }
 
 int examples_labels(struct store *st, int64_t project, const struct label_config *config, size_t enough, size_t *n,

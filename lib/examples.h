@@ -2,7 +2,7 @@
  * examples.h - what a project's annotations teach.
  *
  * Every annotation that is not skipped and whose first choice is a label of the
- * config is one example; two annotators are two examples; a ground truth stands
+ * config is one example, under choice="multiple" every one with a choice that is; two annotators are two examples; a ground truth stands
  * in place of the others of its task.  In ascending order of annotation ids.
  *
  * For kinds of model that learn from more than choices (any_example), those

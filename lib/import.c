@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "project.h"
 #include "studio/label_config.h"
+#include "studio/object_text.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,14 +13,34 @@
 
 /* ---- JSON lines ------------------------------------------------------------------- */
 
+/* "label": a text or a list of texts, not empty.  0; 1 it is neither; -1. */
+static int read_labels(struct span value, struct arena *a, struct jsonl_labels *labels, struct err *e)
+{
+	struct json_iter it = json_each(value);
+	const bool       list = json_type(value) == JSON_ARRAY;
+	const size_t     n = list ? json_count(value) : 1;
+	struct span     *v = arena_array(a, n, sizeof *v), one = value;
+	int              rc = 0;
+
+	if (v == NULL)
+		return err_memory(e);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (list)
+			(void)json_next(&it, NULL, &one);
+		rc = json_text(one, a, &v[i], e);
+	}
+	*labels = (struct jsonl_labels){ v, rc == 0 ? n : 0, list };
+	return rc == 0 && n == 0 ? 1 : rc;
+}
+
 /* 0; 1 with `why`: the line can't be used; -1. */
-static int read_line(struct span line, struct arena *a, bool need_label, struct span *text, struct span *label,
-                     struct err *why, struct err *e)
+static int read_line(struct span line, struct arena *a, bool need_label, struct span *text,
+                     struct jsonl_labels *labels, struct err *why, struct err *e)
 {
 	struct span object, value;
 	int         rc;
 
-	*label = SPAN("");
+	*labels = (struct jsonl_labels){ NULL, 0, false };
 	if (json_check(line, &object, why) < 0)
 		return 1;
 	if (json_type(object) == JSON_STRING && !need_label)
@@ -30,7 +51,7 @@ static int read_line(struct span line, struct arena *a, bool need_label, struct 
 	}
 	if (rc < 0)
 		return -1;
-	rc = json_member(object, "label", &value) != 0 ? 1 : json_text(value, a, label, e);
+	rc = json_member(object, "label", &value) != 0 ? 1 : read_labels(value, a, labels, e);
 	if (rc == 1 && need_label)
 		err_set(why, ERR_SHAPE, "\"label\" is missing or no string");
 	return rc < 0 ? -1 : rc == 1 && need_label;
@@ -38,8 +59,8 @@ static int read_line(struct span line, struct arena *a, bool need_label, struct 
 
 int jsonl_text(struct span line, struct arena *a, struct span *text, struct err *e)
 {
-	struct span label;
-	int         rc = read_line(line, a, false, text, &label, e, e);
+	struct jsonl_labels labels;
+	int                 rc = read_line(line, a, false, text, &labels, e, e);
 
 	return rc == 0 ? 0 : -1;
 }
@@ -48,8 +69,9 @@ int jsonl_read(const char *path, const struct jsonl *how, struct err *e)
 {
 	FILE        *f = fopen(path, "re");
 	struct arena a;
-	struct span  text, label;
+	struct span  text;
 	char        *line = NULL;
+	struct jsonl_labels labels;
 	size_t       cap = 0;
 	ssize_t      len;
 	int          rc = 0;
@@ -66,9 +88,9 @@ int jsonl_read(const char *path, const struct jsonl *how, struct err *e)
 		if (whole.len == 0)
 			continue;
 		arena_reset(&a);
-		rc = read_line(whole, &a, how->need_label, &text, &label, &why, e);
+		rc = read_line(whole, &a, how->need_label, &text, &labels, &why, e);
 		if (rc == 0)
-			rc = how->line(how->arg, number, text, label, e);
+			rc = how->line(how->arg, number, text, &labels, e);
 		else if (rc == 1) {
 			if (how->bad != NULL)
 				how->bad(how->arg, number, why.msg);
@@ -89,6 +111,7 @@ struct labels {
 	struct arena            arena;
 	struct span            *v;
 	size_t                  n, cap;
+	bool                    multiple;
 	struct reconcile_result *result;
 };
 
@@ -100,12 +123,8 @@ static void count_bad(void *arg, size_t number, const char *why)
 		log_line(LOG_WARNING, "line %zu left out: %s", number, why);
 }
 
-static int note_label(void *arg, size_t number, struct span text, struct span label, struct err *e)
+static int note_label(struct labels *l, struct span label, struct err *e)
 {
-	struct labels *l = arg;
-
-	(void)number;
-	(void)text;
 	for (size_t i = 0; i < l->n; i++)
 		if (span_eq(l->v[i], label))
 			return 0;
@@ -123,6 +142,32 @@ static int note_label(void *arg, size_t number, struct span text, struct span la
 	return l->v[l->n++].p == NULL ? err_memory(e) : 0;
 }
 
+static int note_line(void *arg, size_t number, struct span text, const struct jsonl_labels *labels, struct err *e)
+{
+	struct labels *l = arg;
+
+	(void)number;
+	(void)text;
+	l->multiple |= labels->list;
+	for (size_t i = 0; i < labels->n; i++)
+		if (note_label(l, labels->v[i], e) < 0)
+			return -1;
+	return 0;
+}
+
+/* Was it any number a text before? */
+static bool was_multiple(const struct project *p)
+{
+	struct label_config *config;
+	bool                 multiple;
+
+	if (p->label_config.p == NULL || label_config_parse(&config, p->label_config, NULL) < 0)
+		return false;
+	multiple = config->choices != NULL && control_multiple(config->choices);
+	label_config_free(config);
+	return multiple;
+}
+
 static void put_attribute(struct buf *b, struct span s)
 {
 	for (size_t i = 0; i < s.len; i++) {
@@ -138,7 +183,8 @@ static void put_attribute(struct buf *b, struct span s)
 /* <Choices> with these labels over <Text> of `text`. */
 static void put_config(struct buf *b, const struct labels *l)
 {
-	buf_adds(b, "<View><Text name=\"text\" value=\"$text\"/><Choices name=\"label\" toName=\"text\">");
+	buf_adds(b, "<View><Text name=\"text\" value=\"$text\"/><Choices name=\"label\" toName=\"text\"");
+	buf_adds(b, l->multiple ? " choice=\"multiple\">" : ">");
 	for (size_t i = 0; i < l->n; i++) {
 		buf_adds(b, "<Choice value=\"");
 		put_attribute(b, l->v[i]);
@@ -153,7 +199,7 @@ static int put_labels(struct store *st, const struct env *env, struct project *p
 {
 	struct json_iter it;
 	struct span      value, text;
-	struct labels    all = { .n = 0, .result = l->result };
+	struct labels    all = { .n = 0, .multiple = l->multiple || was_multiple(p), .result = l->result };
 	struct buf       xml;
 	int              rc = 0;
 
@@ -164,10 +210,10 @@ static int put_labels(struct store *st, const struct env *env, struct project *p
 	for (it = json_each(p->labels.p == NULL ? SPAN("[]") : p->labels); rc == 0 && json_next(&it, NULL, &value);) {
 		rc = json_text(value, &all.arena, &text, e);
 		if (rc == 0)
-			rc = note_label(&all, 0, SPAN(""), text, e);
+			rc = note_label(&all, text, e);
 	}
 	for (size_t i = 0; rc == 0 && i < l->n; i++)
-		rc = note_label(&all, 0, SPAN(""), l->v[i], e);
+		rc = note_label(&all, l->v[i], e);
 	if (rc == 0) {
 		put_config(&xml, &all);
 		rc = buf_check(&xml, "the labeling config", e) < 0 ? -1
@@ -182,12 +228,13 @@ static int put_labels(struct store *st, const struct env *env, struct project *p
 struct rows {
 	struct store            *st;
 	int64_t                  project, event, id;
-	const char              *from, *to, *key;    /* of the config's Choices and Text */
+	const char              *from;               /* the config's Choices */
+	const struct object_tag *over;               /* and what it is over */
 	struct buf               data, result;
 	struct reconcile_result *out;
 };
 
-static int put_row(void *arg, size_t number, struct span text, struct span label, struct err *e)
+static int put_row(void *arg, size_t number, struct span text, const struct jsonl_labels *labels, struct err *e)
 {
 	struct rows          *r = arg;
 	struct task_row       task = { .id = r->id, .updated_us = STORE_NULL };
@@ -199,16 +246,20 @@ static int put_row(void *arg, size_t number, struct span text, struct span label
 	buf_reset(&r->data);
 	buf_reset(&r->result);
 	buf_addc(&r->data, '{');
-	json_put_text(&r->data, span_of(r->key));
+	json_put_text(&r->data, span_of(r->over->value));
 	buf_addc(&r->data, ':');
-	json_put_text(&r->data, text);
+	object_put_text(r->over, text, &r->data);
 	buf_addc(&r->data, '}');
 	buf_adds(&r->result, "[{\"from_name\":");
 	json_put_text(&r->result, span_of(r->from));
 	buf_adds(&r->result, ",\"to_name\":");
-	json_put_text(&r->result, span_of(r->to));
+	json_put_text(&r->result, span_of(r->over->name));
 	buf_adds(&r->result, ",\"type\":\"choices\",\"value\":{\"choices\":[");
-	json_put_text(&r->result, label);
+	for (size_t i = 0; i < labels->n; i++) {
+		if (i > 0)
+			buf_addc(&r->result, ',');
+		json_put_text(&r->result, labels->v[i]);
+	}
 	buf_adds(&r->result, "]}}]");
 	if (buf_check(&r->data, "a text", e) < 0 || buf_check(&r->result, "a label", e) < 0)
 		return -1;
@@ -246,8 +297,7 @@ static int put_rows(struct store *st, int64_t row, const char *path, struct reco
 		goto out;
 	}
 	r.from = config->choices->name;
-	r.to = config->text->name;
-	r.key = config->text->value;
+	r.over = config->text;
 	if (store_annotation_least(st, row, &last, e) < 0)
 		goto out;
 	r.id = last == STORE_NULL ? FIRST_ID : last + 1;
@@ -264,7 +314,7 @@ out:
 static int import_lines(struct store *st, const struct env *env, int64_t id, const char *path, struct reconcile_result *result, struct err *e)
 {
 	struct labels      l = { .n = 0, .result = result };
-	const struct jsonl how = { note_label, count_bad, &l, true };
+	const struct jsonl how = { note_line, count_bad, &l, true };
 	struct project     p;
 	int64_t            row;
 	int                rc = -1;

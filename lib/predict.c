@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/meter.h"
 #include "request.h"
+#include "studio/object_text.h"
 #include "studio/prediction.h"
 
 /* The project a request names, if it is known: 0, 1 unknown, -1. */
@@ -108,16 +109,18 @@ fail:
 int predict_text(const struct serving *s, struct span text, struct arena *scratch, struct prediction *p,
                  struct err *e)
 {
-	struct span key = span_of(s->config->text == NULL ? "text" : s->config->text->value);
+	static const struct object_tag plain = { .type = "Text", .value = "text" };
+	const struct object_tag       *tag = s->config->text == NULL ? &plain : s->config->text;
 	struct buf  json;
 	struct task t;
 	int         rc = -1;
 
-	buf_init(&json, text.len * 6 + key.len * 6 + 64);
+	/* Six bytes at most for one; of HyperText five for a '&'. */
+	buf_init(&json, text.len * 6 + strlen(tag->value) * 6 + (tag->text_key == NULL ? 0 : strlen(tag->text_key) * 6) + 64);
 	buf_adds(&json, "{\"data\":{");
-	json_put_text(&json, key);
+	json_put_text(&json, span_of(tag->value));
 	buf_addc(&json, ':');
-	json_put_text(&json, text);
+	object_put_text(tag, text, &json);
 	buf_adds(&json, "}}");
 	if (buf_check(&json, "the text", e) == 0) {
 		struct span whole = { arena_copy(scratch, buf_span(&json)), json.len };

@@ -51,6 +51,22 @@ static bool same_labels(struct span json, const struct control_tag *control, str
 	return n == control->n_labels;
 }
 
+/* Did the config before teach as many labels a text, and read texts in the same way? */
+static bool same_reading(struct span xml, const struct label_config *config)
+{
+	struct label_config *before;
+	bool                 same = true;
+
+	if (config->choices == NULL || label_config_parse(&before, xml, NULL) < 0)
+		return true;
+	if (before->choices != NULL)
+		same = control_multiple(before->choices) == control_multiple(config->choices) &&
+		       strcmp(before->text->type, config->text->type) == 0 &&
+		       strcmp(before->text->text_key, config->text->text_key) == 0;
+	label_config_free(before);
+	return same;
+}
+
 static void put_labels(struct buf *b, const struct control_tag *control)
 {
 	buf_addc(b, '[');
@@ -96,9 +112,10 @@ int project_configure(struct store *st, const struct env *env, const struct proj
 	if (buf_check(&labels, "the label set", e) == 0 &&
 	    store_project_config(st, p->row, xml, hex, choices == NULL ? NULL : choices->name,
 	                         choices == NULL ? NULL : config->text->value, buf_span(&labels),
-	                         reason, e) == 0) {
+	                         reason, choices != NULL && control_multiple(choices), e) == 0) {
 		rc = 0;
-		if (p->label_config.p != NULL && p->updates > 0 && served && !same_labels(p->labels, choices, &a))
+		if (p->label_config.p != NULL && p->updates > 0 && served &&
+		    (!same_labels(p->labels, choices, &a) || !same_reading(p->label_config, config)))
 			rc = store_job_queue(st, p->row, "labels", clock_s(), NULL, e);
 	}
 	if (changed != NULL)

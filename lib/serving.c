@@ -52,6 +52,18 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* How many labels a text may have, and how its text is read, where that is not one
+ * label of a Text. */
+static void hash_reading(crypto_hash_sha256_state *h, const struct label_config *config)
+{
+	if (control_multiple(config->choices))
+		digest_add(h, SPAN("multiple"));
+	if (strcmp(config->text->type, "Text") != 0) {
+		digest_add(h, span_of(config->text->type));
+		digest_add(h, span_of(config->text->text_key));
+	}
+}
+
 /* A control's labels in the order of their names. */
 static int hash_labels(crypto_hash_sha256_state *h, const struct control_tag *control, struct err *e)
 {
@@ -88,9 +100,13 @@ int serving_version(const struct env *env, const struct label_config *config, co
 	digest_add(&h, SPAN("prelabel model version"));
 	digest_add(&h, v != NULL ? v->examples_hash : SPAN(""));
 	for (size_t i = 0; i < n; i++) {
+		const struct control_tag *control = kind[i]->serves(config, (struct span){ NULL, 0 }, &settings);
+
 		digest_add(&h, SPAN("labels"));
-		if (hash_labels(&h, kind[i]->serves(config, (struct span){ NULL, 0 }, &settings), e) < 0)
+		if (hash_labels(&h, control, e) < 0)
 			return -1;
+		if (control != NULL && control == config->choices)
+			hash_reading(&h, config);
 	}
 	digest_add(&h, SPAN("settings"));
 	hash_settings(&h, env);

@@ -311,9 +311,33 @@ out:
 /* ---- how good it is ----------------------------------------------------------------- */
 
 struct held_out {
-	const struct control_tag *control;
-	struct metrics            metrics;
+	const struct label_config *config;
+	const struct control_tag  *control;      /* its choices */
+	struct metrics             metrics;
+	struct arena               scratch;
 };
+
+/* Of a row that may have several labels. */
+static int count_set(struct held_out *h, const struct example *ex, const struct prediction *p, struct err *e)
+{
+	const uint32_t *labels;
+	size_t          n;
+	bool           *gold, *predicted;
+
+	arena_reset(&h->scratch);
+	gold = arena_array(&h->scratch, h->control->n_labels, sizeof *gold);
+	predicted = arena_array(&h->scratch, h->control->n_labels, sizeof *predicted);
+	if (gold == NULL || predicted == NULL)
+		return err_memory(e);
+	if (example_labels(ex, h->config, &h->scratch, &labels, &n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		gold[labels[i]] = true;
+	prediction_choices(p, h->control, predicted);
+	if (p->n_proba == h->control->n_labels)
+		metrics_add_set(&h->metrics, gold, predicted, p->trained, p->proba, false);
+	return 0;
+}
 
 static int count_held_out(void *arg, const struct example *ex, const struct prediction *p, struct err *e)
 {
@@ -321,7 +345,8 @@ static int count_held_out(void *arg, const struct example *ex, const struct pred
 	size_t           gold = (size_t)control_label(h->control, ex->label);
 	int              predicted = prediction_choice(p, h->control);
 
-	(void)e;
+	if (control_multiple(h->control))
+		return count_set(h, ex, p, e);
 	if (predicted >= 0 && p->n_proba > gold)
 		metrics_add_row(&h->metrics, gold, (size_t)predicted, p->trained[gold], p->proba[gold]);
 	return 0;
@@ -332,11 +357,12 @@ static int count_held_out(void *arg, const struct example *ex, const struct pred
  * After publishing, so that nobody waits for it; a next job ends it. */
 static int held_out(struct run *r, const struct material *m, size_t kind, int64_t version, struct err *e)
 {
-	struct held_out h = { .control = m->config->choices };
+	struct held_out h = { .config = m->config, .control = m->config->choices };
 	size_t          folds = m->set.n_labelled < ALL_FOLDS ? CROSSVAL_FOLDS : 1;
 	int             rc = -1;
 
 	r->step = "evaluating";
+	arena_init(&h.scratch, (size_t)1 << 30);
 	if (metrics_init(&h.metrics, h.control->n_labels, e) == 0)
 		rc = crossval(m->config, m->kind[kind], (struct examples){ m->labelled, m->set.n_labelled }, folds,
 		              &m->settings, count_held_out, &h, e);
@@ -350,6 +376,7 @@ static int held_out(struct run *r, const struct material *m, size_t kind, int64_
 		}
 	}
 	metrics_clear(&h.metrics);
+	arena_clear(&h.scratch);
 	return rc;
 }
 

@@ -28,8 +28,8 @@ INSERT INTO project (id, created_s) VALUES (?1, ?2);
 -- project_time: ?1 row, ?2 created_s.
 UPDATE project SET created_s = ?2 WHERE row = ?1;
 
--- project_config: ?1 row, ?2 label_config, ?3 config_hash, ?4 control, ?5 text_key, ?6 labels, ?7 reason.
-UPDATE project SET label_config = ?2, config_hash = ?3, control = ?4, text_key = ?5, labels = ?6, reason = ?7
+-- project_config: ?1 row, ?2 label_config, ?3 config_hash, ?4 control, ?5 text_key, ?6 labels, ?7 reason, ?8 multiple.
+UPDATE project SET label_config = ?2, config_hash = ?3, control = ?4, text_key = ?5, labels = ?6, reason = ?7, multiple = ?8
  WHERE row = ?1;
 
 -- project_extra: ?1 row, ?2 extra_params or NULL.

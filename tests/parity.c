@@ -9,6 +9,8 @@
  *   analyzer.json   texts to n-grams, in order
  *   tfidf.json      vocabulary, document frequencies, idf and rows, within 1e-12
  *   models.json     probabilities within 1e-6 of the optimum; what makes no model
+ *   multiple.json   the same where a text may have several labels; those predicted,
+ *                   and the score
  *   heldout.json    accuracy within one test row and log loss within 1e-5, on the
  *                   data sets in DIR/../data or DIR/../../data; skipped where they
  *                   are not
@@ -515,6 +517,7 @@ struct set_up {
 	struct label       *labels;
 	struct example     *examples;
 	size_t              n;
+	struct buf         *results;     /* [n] of examples with several labels; NULL: none */
 };
 
 static int by_text(const void *a, const void *b)
@@ -554,6 +557,9 @@ static void set_up(struct set_up *s, json_object *texts, json_object *labels)
 
 static void set_up_clear(struct set_up *s)
 {
+	for (size_t i = 0; s->results != NULL && i < s->n; i++)
+		buf_clear(&s->results[i]);
+	free(s->results);
 	free(s->labels);
 	free(s->examples);
 }
@@ -653,6 +659,89 @@ static void check_models(json_object *doc)
 		}
 		end();
 		model_tfidf_logreg.free(m);
+		set_up_clear(&s);
+	}
+}
+
+/* -- multiple.json ------------------------------------------------------------------------ */
+
+/* labels: a list of them for each text. */
+static void set_up_multiple(struct set_up *s, json_object *texts, json_object *labels, json_object *classes)
+{
+	size_t n = length(texts), k = length(classes);
+
+	*s = (struct set_up){ .n = n };
+	s->labels = need(calloc(k + 1, sizeof *s->labels));
+	s->examples = need(calloc(n + 1, sizeof *s->examples));
+	s->results = need(calloc(n + 1, sizeof *s->results));
+	for (size_t i = 0; i < k; i++)           /* backwards */
+		s->labels[i].name = json_object_get_string(at(classes, k - 1 - i));
+	for (size_t i = 0; i < n; i++) {
+		buf_init(&s->results[i], 1 << 16);
+		buf_addf(&s->results[i], "[{\"type\":\"choices\",\"from_name\":\"label\",\"value\":{\"choices\":%s}}]",
+		         json_object_to_json_string(at(labels, i)));
+		s->examples[i] = (struct example){ .annotation = (int64_t)i, .task = (int64_t)i, .text = text(at(texts, i)),
+		                                   .label = text(at(at(labels, i), 0)), .result = buf_span(&s->results[i]) };
+	}
+	s->object = (struct object_tag){ .name = "text", .type = "Text", .value = "text" };
+	s->control = (struct control_tag){ .name = "label", .type = "Choices", .choice = "multiple",
+	                                   .labels = s->labels, .n_labels = k };
+	s->config = (struct label_config){ .controls = &s->control, .n_controls = 1,
+	                                   .choices = &s->control, .text = &s->object };
+}
+
+static void check_predicted(json_object *c, const struct model *m, const struct control_tag *control)
+{
+	json_object      *queries = get(c, "queries"), *want = get(c, "query_labels");
+	struct arena      scratch;
+	struct prediction p;
+	struct err        e = { 0 };
+
+	arena_init(&scratch, (size_t)1 << 30);
+	for (size_t i = 0; good && i < length(queries); i++) {
+		json_object *o = json_object_new_object(), *row = at(want, i);
+		struct task  task;
+
+		arena_reset(&scratch);
+		json_object_object_add(o, "text", json_object_get(at(queries, i)));
+		task.data = task.json = span_of(json_object_to_json_string(o));
+		if (model_tfidf_logreg.predict(m, &task, SPAN(""), &scratch, &p, &e) < 0)
+			die(e.msg, id);
+		if (p.n_regions != 1 || p.regions[0].n_names != length(row))
+			fail("query %zu: %zu labels, not %zu", i, p.n_regions == 1 ? p.regions[0].n_names : 0, length(row));
+		/* In the config's order: that of the classes backwards. */
+		for (size_t k = 0; good && k < length(row); k++)
+			if (!span_is(text(at(row, length(row) - 1 - k)), p.regions[0].names[k]))
+				fail("query %zu: label %zu is %s", i, k, p.regions[0].names[k]);
+		near("score", i, p.score, real(at(get(c, "query_score"), i)), PROBA_ERROR);
+		if (p.n_proba != control->n_labels || p.regions[0].score != p.score)
+			fail("query %zu: the region's score is another", i);
+		json_object_put(o);
+	}
+	arena_clear(&scratch);
+}
+
+static void check_multiple(json_object *doc)
+{
+	json_object *cases = get(doc, "cases");
+
+	for (size_t i = 0; i < length(cases); i++) {
+		json_object          *c = at(cases, i);
+		struct model_settings settings = { .token_pattern = pattern_of(c), .logreg_c = real_of(c, "C"), .threads = 1 + (int)(i % 2) };
+		struct set_up         s;
+		struct model         *m = NULL;
+		struct err            e = { 0 };
+
+		begin(json_object_get_string(get(c, "id")));
+		set_up_multiple(&s, get(c, "texts"), get(c, "labels"), get(c, "classes"));
+		if (model_tfidf_logreg.fit(&m, &s.config, (struct examples){ s.examples, s.n }, &settings, &e) < 0) {
+			fail("%s", e.msg);
+		} else {
+			check_fitted(c, m);
+			check_predicted(c, m, &s.control);
+		}
+		model_tfidf_logreg.free(m);
+		end();
 		set_up_clear(&s);
 	}
 }
@@ -795,7 +884,8 @@ int main(int argc, char **argv)
 		void      (*check)(json_object *doc);
 	} files[] = {
 		{ "unicode.json", check_unicode }, { "analyzer.json", check_analyzer },
-		{ "tfidf.json", check_tfidf }, { "models.json", check_models }, { "heldout.json", check_heldout },
+		{ "tfidf.json", check_tfidf }, { "models.json", check_models }, { "multiple.json", check_multiple },
+		{ "heldout.json", check_heldout },
 	};
 
 	if (argc != 2) {

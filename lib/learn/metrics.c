@@ -45,6 +45,31 @@ void metrics_add(struct metrics *m, size_t gold, const double *proba, const bool
 		metrics_add_row(m, gold, best, trained[gold], proba[gold]);
 }
 
+void metrics_add_set(struct metrics *m, const bool *gold, const bool *predicted, const bool *trained,
+                     const double *proba, bool strange)
+{
+	bool   right = !strange;
+	double loss = 0.0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_labels; i++) {
+		m->label[i].support += gold[i];
+		m->label[i].predicted += predicted[i];
+		m->label[i].right += gold[i] && predicted[i];
+		right &= gold[i] == predicted[i];
+		if (trained[i]) {
+			loss -= log(fmax(gold[i] ? proba[i] : 1.0 - proba[i], P_LEAST));
+			n++;
+		}
+	}
+	m->n++;
+	m->right += right;
+	if (n > 0) {
+		m->n_loss++;
+		m->loss += loss / (double)n;
+	}
+}
+
 static double ratio(uint64_t part, uint64_t whole)
 {
 	return whole > 0 ? (double)part / (double)whole : 0.0;

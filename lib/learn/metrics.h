@@ -7,6 +7,10 @@
  *   log_loss   mean of -ln max(p(gold), 1e-15) over the rows whose gold label
  *              was trained
  *
+ * Where a row may have any number of labels (metrics_add_set) it is right when exactly
+ * its gold labels are predicted; f1(l) is that of the answers "has l"; and the loss of
+ * a row is the mean over the trained labels of -ln p(right answer).
+ *
  * Agrees with scikit-learn's accuracy_score, f1_score(average="macro",
  * zero_division=0) and with quality() in tests/golden/generate.py.
  */
@@ -44,6 +48,11 @@ void metrics_add_row(struct metrics *m, size_t gold, size_t predicted, bool trai
 /* The same from all probabilities [n_labels]: predicted is the first largest one
  * of a trained label.  Some label is trained. */
 void metrics_add(struct metrics *m, size_t gold, const double *proba, const bool *trained);
+
+/* A row with any number of labels, all arrays [n_labels].  strange: it also has gold
+ * labels that are none of these, so that no answer is right. */
+void metrics_add_set(struct metrics *m, const bool *gold, const bool *predicted, const bool *trained,
+                     const double *proba, bool strange);
 
 /* 0 without rows; log loss: NAN without rows that it is a mean of.  Of a label: 0
  * where there is nothing to divide by. */

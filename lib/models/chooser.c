@@ -101,17 +101,27 @@ int chooser_cold(struct model **m, const struct label_config *config, const stru
 int chooser_fit(struct model **m, const struct label_config *config, struct examples examples,
                 const struct model_settings *settings, struct err *e)
 {
-	size_t labels = 0;
+	size_t          labels = 0, n;
+	const uint32_t *of;
+	struct arena    scratch;
+	int             rc = 0;
 
 	if ((*m = new(config, settings, e)) == NULL)
 		return -1;
-	for (size_t i = 0; i < examples.n; i++) {
-		const int label = control_label(config->choices, examples.v[i].label);
-
-		if (label < 0)
-			continue;
-		labels += !(*m)->trained[label];
-		learn(*m, label, examples.v[i].text);
+	arena_init(&scratch, (size_t)1 << 30);
+	for (size_t i = 0; rc == 0 && i < examples.n; i++) {
+		arena_reset(&scratch);
+		rc = example_labels(&examples.v[i], config, &scratch, &of, &n, e);
+		for (size_t k = 0; rc == 0 && k < n; k++) {
+			labels += !(*m)->trained[of[k]];
+			learn(*m, (int)of[k], examples.v[i].text);
+		}
+	}
+	arena_clear(&scratch);
+	if (rc < 0) {
+		chooser_free(*m);
+		*m = NULL;
+		return -1;
 	}
 	if (labels >= 2)
 		return noted(m, e);

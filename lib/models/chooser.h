@@ -1,6 +1,6 @@
 /*
  * chooser.h - a kind of model in two functions, for models that choose one label of
- * <Choices> over <Text> by what they noted of each label.
+ * <Choices> over <Text> (<HyperText>, <Paragraphs>) by what they noted of each label.
  *
  *	static void learn(struct buf *notes, struct span text) { … }
  *	static double score(struct span notes, struct span text) { … }
@@ -14,6 +14,9 @@
  * score() says how well a text fits what was noted; the probabilities are the
  * softmax of the scores, so that a sum of log likelihoods is one.  It must be
  * finite, and it is called by many threads at once.
+ *
+ * Where a text may have several labels (choice="multiple") an example is one of each of
+ * its labels, and the one that fits best is proposed.
  *
  * Before a training the name of each label stands in for its examples.  Afterwards
  * a label without an example is not chosen.  Notes are kept as they are: numbers in

@@ -14,6 +14,7 @@
  *
  *   {"fit": {"event": "updates",               why: "updates", "start", "command", …
  *            "examples": [{"annotation": 7, "task": 3, "text": "…", "label": "…" or null,
+ *                          "labels": ["…", …],   all, under choice="multiple" alone
  *                          "data": {…}, "result": [REGION, …]}, …],
  *            "label_config", "parsed_label_config", "extra_params",
  *            "workdir": "…",                   a folder for files, shared by all projects
@@ -690,7 +691,27 @@ static int workdir(const char *folder, char path[PATH_MAX], struct err *e)
 	return 0;
 }
 
-static void put_example(struct buf *b, const struct example *ex)
+/* Of an example that may have several. */
+static int put_labels(struct buf *b, const struct example *ex, const struct label_config *config, struct arena *scratch,
+                      struct err *e)
+{
+	const uint32_t *labels;
+	size_t          n;
+
+	arena_reset(scratch);
+	if (example_labels(ex, config, scratch, &labels, &n, e) < 0)
+		return -1;
+	buf_adds(b, ",\"labels\":[");
+	for (size_t i = 0; i < n; i++) {
+		buf_adds(b, i == 0 ? "" : ",");
+		json_put_text(b, span_of(config->choices->labels[labels[i]].name));
+	}
+	buf_addc(b, ']');
+	return 0;
+}
+
+static int put_example(struct buf *b, const struct example *ex, const struct label_config *config, struct arena *scratch,
+                       struct err *e)
 {
 	buf_adds(b, "{\"annotation\":");
 	json_put_int(b, ex->annotation);
@@ -703,11 +724,14 @@ static void put_example(struct buf *b, const struct example *ex)
 		buf_adds(b, "null");
 	else
 		json_put_text(b, ex->label);
+	if (config->choices != NULL && control_multiple(config->choices) && put_labels(b, ex, config, scratch, e) < 0)
+		return -1;
 	buf_adds(b, ",\"data\":");
 	put_json(b, ex->data);
 	buf_adds(b, ",\"result\":");
 	put_json(b, ex->result);
 	buf_addc(b, '}');
+	return 0;
 }
 
 static int put_fit(const struct model *m, struct examples examples, const struct model_settings *settings,
@@ -715,6 +739,8 @@ static int put_fit(const struct model *m, struct examples examples, const struct
 {
 	struct span previous = { NULL, 0 }, checked;
 	char        path[PATH_MAX];
+	struct arena scratch;
+	int          rc = 0;
 
 	if (workdir(settings->folder, path, e) < 0)
 		return -1;
@@ -725,10 +751,14 @@ static int put_fit(const struct model *m, struct examples examples, const struct
 	buf_adds(b, "{\"fit\":{\"event\":");
 	json_put_text(b, span_of(settings->reason == NULL ? "" : settings->reason));
 	buf_adds(b, ",\"examples\":[");
-	for (size_t i = 0; i < examples.n; i++) {
+	arena_init(&scratch, (size_t)1 << 30);
+	for (size_t i = 0; rc == 0 && i < examples.n; i++) {
 		buf_adds(b, i == 0 ? "" : ",");
-		put_example(b, &examples.v[i]);
+		rc = put_example(b, &examples.v[i], m->config, &scratch, e);
 	}
+	arena_clear(&scratch);
+	if (rc < 0)
+		return -1;
 	buf_adds(b, "],\"workdir\":");
 	json_put_text(b, span_of(path));
 	buf_adds(b, ",\"previous\":");

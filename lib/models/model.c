@@ -2,6 +2,8 @@
 #include "models/model.h"
 
 #include "base/json.h"
+#include "studio/annotation.h"
+#include "studio/object_text.h"
 
 struct buf *model_parts_add(struct model_parts *p, const char *name)
 {
@@ -94,7 +96,24 @@ int task_text(const struct task *task, const struct object_tag *tag, struct aren
 	*text = SPAN("");
 	if (tag->value == NULL || json_member(task->data, tag->value, &value) != 0)
 		return 0;
-	if (json_text(value, scratch, text, e) < 0)
-		return -1;
+	return object_text(tag, value, scratch, text, e);
+}
+
+int example_labels(const struct example *ex, const struct label_config *config, struct arena *scratch,
+                   const uint32_t **labels, size_t *n, struct err *e)
+{
+	enum annotation_outcome outcome;
+	uint32_t               *one;
+	int                     at;
+
+	if (ex->result.p != NULL && control_multiple(config->choices))
+		return annotation_labels(ex->result, config, scratch, &outcome, labels, n, e);
+	at = ex->label.p == NULL ? -1 : control_label(config->choices, ex->label);
+	one = arena_array(scratch, 1, sizeof *one);
+	if (one == NULL)
+		return err_memory(e);
+	*one = at < 0 ? 0 : (uint32_t)at;
+	*labels = one;
+	*n = at >= 0;
 	return 0;
 }

@@ -46,8 +46,9 @@ struct task {
 	struct span data;      /* its member `data`, an object */
 };
 
-/* The text of a task's object tag: data[tag->value].  Missing, null and all that
- * is no string count as empty.  Borrowed from the request or the arena. */
+/* The text of a task's object tag, from data[tag->value] (studio/object_text.h): of
+ * HyperText without its tags, of Paragraphs a line each.  Missing, null and what has
+ * another type count as empty.  Borrowed from the request or the arena. */
 int task_text(const struct task *task, const struct object_tag *tag, struct arena *scratch,
               struct span *text, struct err *e);
 
@@ -56,10 +57,18 @@ int task_text(const struct task *task, const struct object_tag *tag, struct aren
 struct example {
 	int64_t     annotation, task;    /* Label Studio's ids */
 	struct span text;                /* of config->text, UTF-8; empty without one */
-	struct span label;               /* of config->choices, one of its labels; p NULL: none */
+	struct span label;               /* of config->choices, one of its labels; p NULL: none.  Of several
+	                                  * (choice="multiple") the first in the config's order */
 	struct span data;                /* the task's data, a JSON object */
 	struct span result;              /* the annotation's regions, a JSON array */
 };
+
+/* Data and result are there for kinds with any_example; result also under
+ * choice="multiple", where it has what `label` leaves out:  all labels of an example
+ * as positions among those of config->choices, ascending, *n of them.  In the arena.
+ * 0, or -1: ERR_MEMORY. */
+int example_labels(const struct example *ex, const struct label_config *config, struct arena *scratch,
+                   const uint32_t **labels, size_t *n, struct err *e);
 
 /* In ascending order of annotation: what is trained is a function of this alone. */
 struct examples {

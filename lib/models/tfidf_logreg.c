@@ -1,6 +1,6 @@
 /*
  * tfidf_logreg.c - TF-IDF of word 1- to 3-grams and logistic regression: Choices
- * over Text.
+ * over Text, HyperText or Paragraphs.
  *
  * What scikit-learn computes for TfidfVectorizer(ngram_range=(1,3),
  * token_pattern=P) and LogisticRegression(C=C), at the exact optimum (see
@@ -9,6 +9,17 @@
  * a * v[group] to the logits before they are divided by the norm:
  *
  *   z = b + (sum over occurrences of a v[group]) / sqrt(sum over terms of (tf idf)^2)
+ *
+ * CHOICE="MULTIPLE".  One yes/no model a label that occurs, over the same columns: the
+ * same logistic regression of two classes, fitted for each by itself (scikit-learn's
+ * OneVsRestClassifier).  A label that every example has is certain (b = CERTAIN, no
+ * weights); one that none has is left alone.  Predicted is every label with p > 1/2,
+ * and where there is none the one with the largest p, in the config's order.  The
+ * score, of the region and of the prediction, is the mean over the trained labels of
+ * max(p, 1 - p): how certain the model is of its answers.
+ *
+ * A model made under the other `choice` goes on until the next training: its classes'
+ * probabilities are taken as they are, or divided by their sum.
  *
  * Stored form, format 1: six parts, all integers and doubles (IEEE 754 binary64)
  * little-endian, arrays without gaps.  A reader refuses a part whose version is
@@ -30,7 +41,7 @@
  *       56     4  bigrams    } terms, numbered in this order (text/vocab.h)
  *       60     4  trigrams   }
  *       64     4  groups
- *       68     4  0
+ *       68     4  0 one label a text; 1 any number, a yes/no model each
  *       72     8  objective F where the fit ended
  *       80     8  |grad F| there
  * "labels": names of the classes, ascending by code point
@@ -49,7 +60,7 @@
  *              4 * terms          multiplier a of each term, from 1
  *              4 * groups         document frequency, from 1
  * "weights": columns are classes in the order of "labels"; one column (for the
- * second class) when there are two
+ * second class) when there are two and a text has one label
  *       24     8 * columns            b
  *              8 * groups * columns   v, row by row
  *
@@ -75,6 +86,8 @@
 
 #define NO_LABEL UINT32_MAX
 
+#define CERTAIN 40.0           /* a logit whose probability is 1 in double precision */
+
 struct model {
 	const struct label_config *config;
 	enum token_pattern token_pattern;
@@ -88,6 +101,7 @@ struct model {
 	double   *idf;             /* [n_groups] */
 	uint32_t  n_groups;
 
+	bool      multiple;        /* any number of classes a text: a column each */
 	uint32_t  n_classes;       /* as trained; 0 or 1: nothing to choose */
 	char     *names;           /* of the classes, one after the other */
 	uint32_t *name_at;         /* [n_classes + 1] */
@@ -95,14 +109,14 @@ struct model {
 	uint32_t  n_known;         /* classes that the config has */
 	bool     *trained;         /* [labels of the config] */
 
-	size_t    k;               /* columns: 0 for fewer than two classes, 1 for two */
+	size_t    k;               /* columns (columns_of) */
 	double   *b;               /* [k] */
 	double   *v;               /* [n_groups][k] */
 };
 
-static size_t columns_of(size_t n_classes)
+static size_t columns_of(const struct model *m)
 {
-	return n_classes < 2 ? 0 : n_classes == 2 ? 1 : n_classes;
+	return m->multiple || m->n_classes > 2 ? m->n_classes : m->n_classes == 2 ? 1 : 0;
 }
 
 static struct span class_name(const struct model *m, size_t c)
@@ -235,13 +249,15 @@ static int set_classes(struct model *m, struct sorted_label *sorted, const bool 
 struct report {
 	const struct model_settings *settings;
 	double                     next;
+	size_t                     fit, n_fits;      /* which of how many is being solved */
 };
 
 static bool report_solving(void *arg, double done)
 {
 	const struct report *r = arg;
+	const double         share = ((double)r->fit + done) / (double)r->n_fits;
 
-	return r->settings->progress(r->settings->arg, READING_SHARE + (1.0 - READING_SHARE) * done);
+	return r->settings->progress(r->settings->arg, READING_SHARE + (1.0 - READING_SHARE) * share);
 }
 
 static int report_reading(struct report *r, double done, struct err *e)
@@ -264,6 +280,7 @@ static struct model *model_new(const struct label_config *config, const struct m
 		return NULL;
 	}
 	m->config = config;
+	m->multiple = control_multiple(config->choices);
 	m->token_pattern = settings->token_pattern;
 	m->c = settings->logreg_c;
 	m->unicode = tokenize_unicode();
@@ -318,15 +335,166 @@ static int take_weights(struct model *m, struct columns *x, struct logreg *fit)
 	return 0;
 }
 
+/* Who has which label: a pair for each label of each example, by rising row; one a row
+ * where a text has one label. */
+struct pairs {
+	size_t    n, cap;
+	uint32_t *row, *class;         /* [n]; class: first the place among the sorted labels */
+};
+
+static int add_pair(struct pairs *p, size_t row, size_t class, struct err *e)
+{
+	if (p->n == p->cap) {
+		size_t    cap = p->cap * 2 + 1024;
+		uint32_t *grown = realloc(p->row, cap * sizeof *grown);
+
+		if (grown == NULL)
+			return err_memory(e);
+		p->row = grown;
+		grown = realloc(p->class, cap * sizeof *grown);
+		if (grown == NULL)
+			return err_memory(e);
+		p->class = grown;
+		p->cap = cap;
+	}
+	p->row[p->n] = (uint32_t)row;
+	p->class[p->n++] = (uint32_t)class;
+	return 0;
+}
+
+static void pairs_clear(struct pairs *p)
+{
+	free(p->row);
+	free(p->class);
+}
+
+static int add_label(struct pairs *p, size_t row, struct span label, struct sorted_label *sorted, size_t n_labels,
+                     struct err *e)
+{
+	const struct sorted_label *s = find_label(sorted, n_labels, label);
+
+	if (s == NULL)
+		return err_set(e, ERR_USAGE, "the label config has no label \"%.*s\"",
+		               (int)(label.len < 100 ? label.len : 100), label.p);
+	return add_pair(p, row, (size_t)(s - sorted), e);
+}
+
+static int read_pairs(struct pairs *p, const struct model *m, struct examples ex, struct sorted_label *sorted,
+                      struct err *e)
+{
+	const struct control_tag *control = m->config->choices;
+	const uint32_t           *labels;
+	struct arena              scratch;
+	size_t                    n;
+	int                       rc = 0;
+
+	arena_init(&scratch, (size_t)1 << 30);
+	for (size_t i = 0; rc == 0 && i < ex.n; i++) {
+		if (!m->multiple || ex.v[i].result.p == NULL) {
+			rc = add_label(p, i, ex.v[i].label, sorted, control->n_labels, e);
+			continue;
+		}
+		arena_reset(&scratch);
+		rc = example_labels(&ex.v[i], m->config, &scratch, &labels, &n, e);
+		for (size_t k = 0; rc == 0 && k < n; k++)
+			rc = add_label(p, i, span_of(control->labels[labels[k]].name), sorted, control->n_labels, e);
+	}
+	arena_clear(&scratch);
+	return rc;
+}
+
+/* Sets the classes of m to the labels that occur, and those of the pairs. */
+static int number_classes(struct model *m, struct pairs *p, struct sorted_label *sorted, struct err *e)
+{
+	const size_t n_labels = m->config->choices->n_labels;
+	bool        *occurs = calloc(n_labels + 1, sizeof *occurs);
+	uint32_t    *class = calloc(n_labels + 1, sizeof *class);
+	int          rc = occurs == NULL || class == NULL ? err_memory(e) : 0;
+
+	for (size_t i = 0; rc == 0 && i < p->n; i++)
+		occurs[p->class[i]] = true;
+	if (rc == 0)
+		rc = set_classes(m, sorted, occurs, e);
+	for (uint32_t i = 0, c = 0; rc == 0 && i < n_labels; i++)
+		class[i] = occurs[i] ? c++ : 0;
+	for (size_t i = 0; rc == 0 && i < p->n; i++)
+		p->class[i] = class[p->class[i]];
+	free(occurs);
+	free(class);
+	if (rc == 0 && m->n_classes < 2)
+		rc = err_set(e, ERR_TOO_FEW, "needs 2 labels, has %u", (unsigned)m->n_classes);
+	return rc;
+}
+
+/* Puts the yes/no model of a class, that of all rows with y = 1, into its column. */
+static int solve_class(struct logreg *fit, size_t class, const struct columns *x, const uint32_t *y, bool all,
+                       const struct logreg_settings *solver, struct err *e)
+{
+	struct logreg one = { 0 };
+
+	if (all) {
+		fit->b[class] = CERTAIN;         /* of two classes there is one: nothing to solve */
+		return 0;
+	}
+	if (logreg_fit(&one, x, y, 2, solver, e) < 0) {
+		logreg_clear(&one);
+		return -1;
+	}
+	fit->b[class] = one.b[0];
+	for (size_t g = 0; g < x->n_groups; g++)
+		fit->w[g * fit->k + class] = one.w[g];
+	fit->objective += one.objective;
+	fit->grad = fmax(fit->grad, one.grad);
+	logreg_clear(&one);
+	return 0;
+}
+
+/* A yes/no model for each class, all over the same columns. */
+static int solve_each(struct logreg *fit, const struct columns *x, const struct pairs *p, size_t n_classes,
+                      struct report *report, const struct logreg_settings *solver, struct err *e)
+{
+	size_t    count, *at = calloc(n_classes + 2, sizeof *at);
+	uint32_t *rows = malloc((p->n + 1) * sizeof *rows), *y = malloc((x->n_docs + 1) * sizeof *y);
+	int       rc = -1;
+
+	fit->k = n_classes;
+	fit->b = calloc(n_classes, sizeof *fit->b);
+	fit->w = __builtin_mul_overflow(x->n_groups + 1, n_classes, &count) ? NULL : calloc(count, sizeof *fit->w);
+	if (at == NULL || rows == NULL || y == NULL || fit->b == NULL || fit->w == NULL) {
+		err_memory(e);
+		goto out;
+	}
+	/* The rows of class c come to stand from at[c] to at[c + 1]. */
+	for (size_t i = 0; i < p->n; i++)
+		at[p->class[i] + 2]++;
+	for (size_t c = 0; c < n_classes; c++)
+		at[c + 2] += at[c + 1];
+	for (size_t i = 0; i < p->n; i++)
+		rows[at[p->class[i] + 1]++] = p->row[i];
+	report->n_fits = n_classes;
+	for (size_t c = 0; c < n_classes; c++) {
+		memset(y, 0, x->n_docs * sizeof *y);
+		for (size_t i = at[c]; i < at[c + 1]; i++)
+			y[rows[i]] = 1;
+		report->fit = c;
+		if (solve_class(fit, c, x, y, at[c + 1] - at[c] == x->n_docs, solver, e) < 0)
+			goto out;
+	}
+	rc = 0;
+out:
+	free(at);
+	free(rows);
+	free(y);
+	return rc;
+}
+
 static int train(struct model **out, const struct label_config *config, struct examples ex,
                  const struct model_settings *settings, struct err *e)
 {
-	size_t               n_labels = config->choices->n_labels;
 	struct sorted_label *sorted = sort_labels(config->choices, e);
-	uint32_t            *y = malloc((ex.n + 1) * sizeof *y), *class = NULL;
-	bool                *occurs = calloc(n_labels + 1, sizeof *occurs);
 	struct model        *m = model_new(config, settings, e);
-	struct report        report = { settings, 0.0 };
+	struct pairs         pairs = { .n = 0 };
+	struct report        report = { .settings = settings, .n_fits = 1 };
 	struct columns       x = { 0 };
 	struct logreg        fit = { 0 };
 	struct logreg_settings solver = {
@@ -335,34 +503,13 @@ static int train(struct model **out, const struct label_config *config, struct e
 	};
 	int                  rc = -1;
 
-	class = malloc((n_labels + 1) * sizeof *class);
-	if (sorted == NULL || y == NULL || occurs == NULL || m == NULL || class == NULL) {
-		err_memory(e);
+	if (sorted == NULL || m == NULL || read_pairs(&pairs, m, ex, sorted, e) < 0 ||
+	    number_classes(m, &pairs, sorted, e) < 0)
 		goto out;
-	}
-	for (size_t i = 0; i < ex.n; i++) {
-		const struct sorted_label *s = find_label(sorted, n_labels, ex.v[i].label);
-
-		if (s == NULL) {
-			err_set(e, ERR_USAGE, "the label config has no label \"%.*s\"",
-			        (int)(ex.v[i].label.len < 100 ? ex.v[i].label.len : 100), ex.v[i].label.p);
-			goto out;
-		}
-		y[i] = (uint32_t)(s - sorted);
-		occurs[y[i]] = true;
-	}
-	if (set_classes(m, sorted, occurs, e) < 0)
-		goto out;
-	if (m->n_classes < 2) {
-		err_set(e, ERR_TOO_FEW, "needs 2 labels, has %u", (unsigned)m->n_classes);
-		goto out;
-	}
-	for (uint32_t i = 0, c = 0; i < n_labels; i++)
-		class[i] = occurs[i] ? c++ : 0;
-	for (size_t i = 0; i < ex.n; i++)
-		y[i] = class[y[i]];
 	m->n_examples = ex.n;
-	if (read_texts(m, &x, ex, &report, e) < 0 || logreg_fit(&fit, &x, y, m->n_classes, &solver, e) < 0 ||
+	if (read_texts(m, &x, ex, &report, e) < 0 ||
+	    (m->multiple ? solve_each(&fit, &x, &pairs, m->n_classes, &report, &solver, e)
+	                 : logreg_fit(&fit, &x, pairs.class, m->n_classes, &solver, e)) < 0 ||
 	    take_weights(m, &x, &fit) < 0)
 		goto out;
 	*out = m;
@@ -372,10 +519,8 @@ out:
 	logreg_clear(&fit);
 	columns_clear(&x);
 	model_free(m);
+	pairs_clear(&pairs);
 	free(sorted);
-	free(y);
-	free(class);
-	free(occurs);
 	return rc;
 }
 
@@ -403,7 +548,7 @@ static int uniform(struct model **out, const struct label_config *config,
 	}
 	if (set_classes(m, sorted, occurs, e) < 0 || vocab_index(&m->vocab, e) < 0)
 		goto out;
-	m->k = columns_of(m->n_classes);
+	m->k = columns_of(m);
 	m->b = calloc(m->k + 1, sizeof *m->b);
 	if (m->b == NULL) {
 		err_memory(e);
@@ -480,41 +625,69 @@ static int logits(const struct model *m, struct span text, struct arena *scratch
 	return 0;
 }
 
+/* Logits in the arena, then. */
+static double *logits_of(const struct model *m, struct span text, struct arena *scratch, struct err *e)
+{
+	double *z = arena_array(scratch, m->k, sizeof *z);
+
+	if (z == NULL) {
+		err_memory(e);
+		return NULL;
+	}
+	return logits(m, text, scratch, z, e) < 0 ? NULL : z;
+}
+
 int tfidf_logreg_proba(const struct model *m, struct span text, struct arena *scratch, double *p, struct err *e)
 {
-	double *z;
+	double *z, both[2];
 
-	if (m->n_classes < 2) {
+	if (m->n_classes < 2 && !m->multiple) {
 		if (m->n_classes == 1)
 			p[0] = 1.0;
 		return 0;
 	}
-	z = arena_array(scratch, m->k, sizeof *z);
-	if (z == NULL)
-		return err_memory(e);
-	if (logits(m, text, scratch, z, e) < 0)
+	if ((z = logits_of(m, text, scratch, e)) == NULL)
 		return -1;
-	logreg_proba(z, m->n_classes, p);
+	if (!m->multiple)
+		logreg_proba(z, m->n_classes, p);
+	for (size_t c = 0; m->multiple && c < m->n_classes; c++) {
+		logreg_proba(&z[c], 2, both);
+		p[c] = both[1];
+	}
 	return 0;
 }
 
-/* Probabilities of the classes that the config has, which sum to 1: of three or
- * more, a softmax over these alone. */
+/* Probabilities of yes/no models, for a config with one label a text: those that it
+ * has, to sum up to 1. */
+static void share_out(const struct model *m, double *p)
+{
+	double sum = 0.0;
+
+	for (size_t c = 0; c < m->n_classes; c++)
+		sum += m->label[c] == NO_LABEL ? 0.0 : p[c];
+	for (size_t c = 0; c < m->n_classes; c++)
+		p[c] = m->label[c] == NO_LABEL ? 0.0 : sum > 0.0 ? p[c] / sum : 1.0 / m->n_known;
+}
+
+/* Probabilities of the classes that the config has.  Where a text has one label they
+ * sum to 1: of three or more classes, a softmax over these alone. */
 static int known_proba(const struct model *m, struct span text, struct arena *scratch, double *p, struct err *e)
 {
 	double *z, top, sum = 0.0;
 
-	if (m->n_known == m->n_classes)
-		return tfidf_logreg_proba(m, text, scratch, p, e);
+	if (m->multiple || m->n_known == m->n_classes) {
+		if (tfidf_logreg_proba(m, text, scratch, p, e) < 0)
+			return -1;
+		if (m->multiple && !control_multiple(m->config->choices))
+			share_out(m, p);
+		return 0;
+	}
 	if (m->n_classes == 2) {
 		p[0] = m->label[0] == NO_LABEL ? 0.0 : 1.0;
 		p[1] = 1.0 - p[0];
 		return 0;
 	}
-	z = arena_array(scratch, m->k, sizeof *z);
-	if (z == NULL)
-		return err_memory(e);
-	if (logits(m, text, scratch, z, e) < 0)
+	if ((z = logits_of(m, text, scratch, e)) == NULL)
 		return -1;
 	top = -INFINITY;
 	for (size_t c = 0; c < m->n_classes; c++)
@@ -527,14 +700,35 @@ static int known_proba(const struct model *m, struct span text, struct arena *sc
 	return 0;
 }
 
+/* Every label above one half, else that of class `best`, in the config's order; and
+ * how certain all the answers are. */
+static void choose_several(const struct model *m, const double *proba, size_t best, const char **names,
+                           struct region *region)
+{
+	const struct control_tag *control = m->config->choices;
+	double                    certainty = 0.0;
+
+	for (size_t i = 0; i < control->n_labels; i++) {
+		if (!m->trained[i])
+			continue;
+		certainty += fmax(proba[i], 1.0 - proba[i]);
+		if (proba[i] > 0.5)
+			names[region->n_names++] = control->labels[i].name;
+	}
+	if (region->n_names == 0)
+		names[region->n_names++] = control->labels[m->label[best]].name;
+	region->score = certainty / m->n_known;
+}
+
 static int predict(const struct model *m, const struct task *task, struct span context,
                    struct arena *scratch, struct prediction *out, struct err *e)
 {
 	const struct control_tag *control = m->config->choices;
+	const bool     several = control_multiple(control);
 	struct span    text;
 	double        *p = arena_array(scratch, (size_t)m->n_classes + 1, sizeof *p);
 	double        *proba = arena_array(scratch, control->n_labels, sizeof *proba);
-	const char   **choices = arena_array(scratch, 1, sizeof *choices);
+	const char   **choices = arena_array(scratch, several ? control->n_labels + 1 : 1, sizeof *choices);
 	struct region *region = arena_array(scratch, 1, sizeof *region);
 	size_t         best = m->n_classes;
 
@@ -556,14 +750,18 @@ static int predict(const struct model *m, const struct task *task, struct span c
 	out->n_proba = control->n_labels;
 	if (best == m->n_classes)
 		return 0;                        /* a config without labels */
-	choices[0] = control->labels[m->label[best]].name;
 	*region = (struct region){
-		.type = REGION_CHOICES, .control = control, .to_name = m->config->text->name,
-		.names = choices, .n_names = 1, .score = p[best],
+		.type = REGION_CHOICES, .control = control, .to_name = m->config->text->name, .names = choices,
 	};
+	if (several) {
+		choose_several(m, proba, best, choices, region);
+	} else {
+		choices[region->n_names++] = control->labels[m->label[best]].name;
+		region->score = p[best];
+	}
 	out->regions = region;
 	out->n_regions = 1;
-	out->score = p[best];
+	out->score = region->score;
 	return 0;
 }
 
@@ -623,7 +821,7 @@ static int save(const struct model *m, struct model_parts *parts, struct err *e)
 	buf_add_u32(b, v->n_bigrams);
 	buf_add_u32(b, v->n_trigrams);
 	buf_add_u32(b, m->n_groups);
-	buf_add_u32(b, 0);
+	buf_add_u32(b, m->multiple);
 	put_real(b, m->objective);
 	put_real(b, m->grad);
 	if (buf_check(b, "meta", e) < 0)
@@ -747,9 +945,12 @@ static int load_meta(struct model *m, const struct part_source *parts, struct er
 	m->vocab.n_bigrams = get_u32(p + 32);
 	m->vocab.n_trigrams = get_u32(p + 36);
 	m->n_groups = get_u32(p + 40);
+	if (get_u32(p + 44) > 1)
+		return part_damaged(&r, "unknown kind of choice", e);
+	m->multiple = get_u32(p + 44) == 1;
 	m->objective = get_real(p + 48);
 	m->grad = get_real(p + 56);
-	m->k = columns_of(m->n_classes);
+	m->k = columns_of(m);
 	if (!(m->c > 0.0) || !isfinite(m->c) || !isfinite(m->objective) || !isfinite(m->grad))
 		return part_damaged(&r, "number out of range", e);
 	if (vocab_terms(&m->vocab) >= TERM_NONE || m->n_classes == UINT32_MAX)
@@ -862,7 +1063,7 @@ void tfidf_logreg_facts(const struct model *m, struct tfidf_logreg_facts *facts)
 	*facts = (struct tfidf_logreg_facts){
 		.token_pattern = m->token_pattern, .logreg_c = m->c, .unicode = m->unicode,
 		.n_examples = m->n_examples, .n_terms = vocab_terms(&m->vocab), .n_groups = m->n_groups,
-		.n_classes = m->n_classes, .objective = m->objective, .grad = m->grad,
+		.n_classes = m->n_classes, .multiple = m->multiple, .objective = m->objective, .grad = m->grad,
 	};
 }
 

@@ -17,13 +17,16 @@ struct tfidf_logreg_facts {
 	uint64_t           n_examples;
 	size_t             n_terms, n_groups;
 	size_t             n_classes;      /* as trained, labels that the config lacks included */
-	double             objective, grad;/* F and |grad F| where the fit ended; 0, 0 without a fit */
+	bool               multiple;       /* any number of labels a text: a yes/no model a class */
+	/* F and |grad F| where the fit ended; 0, 0 without a fit.  Of yes/no models the sum
+	 * of F, and the largest |grad F|. */
+	double             objective, grad;
 };
 void tfidf_logreg_facts(const struct model *m, struct tfidf_logreg_facts *facts);
 
 /* Class c (< n_classes as trained, in the order of code points), and its intercept.
  * With two classes there is one intercept and one coefficient a term, for the
- * second class. */
+ * second class; of a model with any number of labels a text there is one a class. */
 struct span tfidf_logreg_class(const struct model *m, size_t c);
 double      tfidf_logreg_intercept(const struct model *m, size_t c);
 

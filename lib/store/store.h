@@ -76,10 +76,11 @@ int store_project_get(struct store *st, int64_t row, struct arena *a, struct pro
 /* All rows, by id.  *rows from the arena. */
 int store_project_rows(struct store *st, struct arena *a, int64_t **rows, size_t *n, struct err *e);
 
-/* NULL control, text_key, labels: the config has no Choices over Text. */
+/* NULL control, text_key, labels: the config has no Choices over Text.  multiple: any
+ * number of the labels may be chosen. */
 int store_project_config(struct store *st, int64_t row, struct span label_config, const char *config_hash,
                          const char *control, const char *text_key, struct span labels,
-                         const char *reason, struct err *e);
+                         const char *reason, bool multiple, struct err *e);
 /* p NULL: none. */
 int store_project_extra(struct store *st, int64_t row, struct span extra_params, struct err *e);
 int store_project_title(struct store *st, int64_t row, struct span title, struct err *e);

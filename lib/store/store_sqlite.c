@@ -516,10 +516,10 @@ int store_project_rows(struct store *st, struct arena *a, int64_t **rows, size_t
 
 int store_project_config(struct store *st, int64_t row, struct span label_config, const char *config_hash,
                          const char *control, const char *text_key, struct span labels,
-                         const char *reason, struct err *e)
+                         const char *reason, bool multiple, struct err *e)
 {
-	return change(st, SQL_PROJECT_CONFIG, e, "isttt" "st", row, label_config, config_hash, control, text_key,
-	              labels, reason) < 0 ? -1 : 0;
+	return change(st, SQL_PROJECT_CONFIG, e, "isttt" "sti", row, label_config, config_hash, control, text_key,
+	              labels, reason, (int64_t)multiple) < 0 ? -1 : 0;
 }
 
 int store_project_extra(struct store *st, int64_t row, struct span extra_params, struct err *e)

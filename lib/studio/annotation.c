@@ -135,18 +135,21 @@ static bool region_of(struct span region, const struct control_tag *control)
 	return false;
 }
 
-/* The first name in value.choices.  0 found; 1 none; -1 ERR_MEMORY. */
-static int first_choice(struct span region, struct arena *scratch, struct span *name, struct err *e)
+/* The list in value.choices; nothing is in it where there is none. */
+static struct json_iter choices_of(struct span region)
 {
-	struct span      value, choices, choice;
+	struct span value, choices = SPAN("[]");
+
+	if (json_member(region, "value", &value) == 0)
+		(void)json_member(value, "choices", &choices);
+	return json_each(json_type(choices) == JSON_ARRAY ? choices : SPAN("[]"));
+}
+
+/* Of a nested choice the last name.  0; 1 it is no name; -1 ERR_MEMORY. */
+static int choice_name(struct span choice, struct arena *scratch, struct span *name, struct err *e)
+{
 	struct json_iter it;
 
-	if (json_member(region, "value", &value) != 0 || json_member(value, "choices", &choices) != 0 ||
-	    json_type(choices) != JSON_ARRAY)
-		return 1;
-	it = json_each(choices);
-	if (!json_next(&it, NULL, &choice))
-		return 1;
 	if (json_type(choice) == JSON_ARRAY) {
 		struct span last = SPAN("null");
 
@@ -155,6 +158,15 @@ static int first_choice(struct span region, struct arena *scratch, struct span *
 		choice = last;
 	}
 	return json_text(choice, scratch, name, e);
+}
+
+/* The first name in value.choices.  0 found; 1 none; -1 ERR_MEMORY. */
+static int first_choice(struct span region, struct arena *scratch, struct span *name, struct err *e)
+{
+	struct json_iter it = choices_of(region);
+	struct span      choice;
+
+	return json_next(&it, NULL, &choice) ? choice_name(choice, scratch, name, e) : 1;
 }
 
 int annotation_label(struct span result, const struct label_config *config, struct arena *scratch,
@@ -181,5 +193,60 @@ int annotation_label(struct span result, const struct label_config *config, stru
 			*label = span_of(control->labels[i].name);
 		return 0;
 	}
+	return 0;
+}
+
+/* Marks the labels among a region's choices; *outcome is what the regions before said. */
+static int mark_choices(struct span region, const struct control_tag *control, struct arena *scratch, bool *chosen,
+                        enum annotation_outcome *outcome, struct err *e)
+{
+	struct json_iter it = choices_of(region);
+	struct span      choice, name;
+	int              i, rc;
+
+	while (json_next(&it, NULL, &choice)) {
+		if ((rc = choice_name(choice, scratch, &name, e)) < 0)
+			return -1;
+		if (rc == 1)
+			continue;
+		if ((i = control_label(control, name)) >= 0) {
+			chosen[i] = true;
+			*outcome = ANNOTATION_LABEL;
+		} else if (*outcome == ANNOTATION_EMPTY) {
+			*outcome = ANNOTATION_UNKNOWN_LABEL;
+		}
+	}
+	return 0;
+}
+
+int annotation_labels(struct span result, const struct label_config *config, struct arena *scratch,
+                      enum annotation_outcome *outcome, const uint32_t **labels, size_t *n, struct err *e)
+{
+	const struct control_tag *control = config->choices;
+	struct json_iter          it;
+	struct span               region;
+	uint32_t                 *at;
+	bool                     *chosen;
+
+	*outcome = ANNOTATION_EMPTY;
+	*labels = NULL;
+	*n = 0;
+	if (control == NULL || json_type(result) != JSON_ARRAY)
+		return 0;
+	chosen = arena_array(scratch, control->n_labels, sizeof *chosen);
+	if (chosen == NULL)
+		return err_memory(e);
+	for (it = json_each(result); json_next(&it, NULL, &region); )
+		if (json_type(region) == JSON_OBJECT && region_of(region, control) &&
+		    mark_choices(region, control, scratch, chosen, outcome, e) < 0)
+			return -1;
+	for (size_t i = 0; i < control->n_labels; i++)
+		*n += chosen[i];
+	*labels = at = arena_array(scratch, *n, sizeof *at);
+	if (at == NULL)
+		return err_memory(e);
+	for (uint32_t i = 0; i < control->n_labels; i++)
+		if (chosen[i])
+			*at++ = i;
 	return 0;
 }

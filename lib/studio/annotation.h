@@ -65,4 +65,14 @@ enum annotation_outcome {
 int annotation_label(struct span result, const struct label_config *config, struct arena *scratch,
                      enum annotation_outcome *outcome, struct span *label, struct err *e);
 
+/*
+ * The same where any number of labels may be chosen (choice="multiple"): all choices
+ * of all regions of this control that are labels of the config, each once, as
+ * positions among its labels, ascending.  Choices that the config lacks are passed
+ * over; ANNOTATION_UNKNOWN_LABEL where there are no others.  *labels, *n of them, is
+ * in scratch; *n is 0 but for ANNOTATION_LABEL.
+ */
+int annotation_labels(struct span result, const struct label_config *config, struct arena *scratch,
+                      enum annotation_outcome *outcome, const uint32_t **labels, size_t *n, struct err *e);
+
 #endif

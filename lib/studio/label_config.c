@@ -29,6 +29,8 @@
 #define N_BUCKETS 1024
 
 #define TEXT_TAG "Text"
+#define HYPERTEXT_TAG "HyperText"
+#define PARAGRAPHS_TAG "Paragraphs"
 #define CHOICES_TAG "Choices"
 
 struct label_node {
@@ -236,6 +238,7 @@ static struct control_node *add_control(struct builder *b, const char *type,
 static void add_object(struct builder *b, const char *type, const char *const *attrs)
 {
 	const char         *value = filled(attrs, "value"), *value_type = attr_of(attrs, "valueType");
+	const char         *text_key = filled(attrs, "textKey");
 	struct object_node *o;
 
 	if (++b->n_objects > LABEL_CONFIG_CONTROLS_MAX) {
@@ -249,6 +252,8 @@ static void add_object(struct builder *b, const char *type, const char *const *a
 	if (value != NULL && (o->tag.value = keep(b, value + strspn(value, "$"))) == NULL)
 		return;
 	if (value_type != NULL && (o->tag.value_type = keep(b, value_type)) == NULL)
+		return;
+	if ((o->tag.text_key = keep(b, text_key != NULL ? text_key : "text")) == NULL)
 		return;
 	if (b->last_object == NULL)
 		b->first_object = o;
@@ -505,12 +510,37 @@ static int lay_out(struct builder *b, struct control_node *c)
 	return 0;
 }
 
+static bool is_text(const struct object_tag *o)
+{
+	return strcmp(o->type, TEXT_TAG) == 0;
+}
+
+/* Does it show text?  Then value names where in a task's data it is. */
+static bool shows_text(const struct object_tag *o)
+{
+	return is_text(o) || strcmp(o->type, HYPERTEXT_TAG) == 0 || strcmp(o->type, PARAGRAPHS_TAG) == 0;
+}
+
+/* The data holds where the text is, not the text. */
+static bool is_elsewhere(const struct object_tag *o)
+{
+	return o->value_type != NULL && strcmp(o->value_type, "url") == 0;
+}
+
 static const struct object_tag *first_text(const struct control_tag *c)
 {
-	for (size_t i = 0; i < c->n_inputs; i++)
-		if (strcmp(c->inputs[i]->type, TEXT_TAG) == 0 && c->inputs[i]->value != NULL)
-			return c->inputs[i];
-	return NULL;
+	const struct object_tag *found = NULL;
+
+	for (size_t i = 0; i < c->n_inputs; i++) {
+		const struct object_tag *o = c->inputs[i];
+
+		if (!shows_text(o) || o->value == NULL || is_elsewhere(o))
+			continue;
+		if (is_text(o))
+			return o;
+		found = found == NULL ? o : found;
+	}
+	return found;
 }
 
 /* Why a Choices can't be served, one sentence. */
@@ -525,13 +555,13 @@ static void why_not(struct buf *s, const struct control_tag *c)
 	}
 	buf_addf(s, "Choices \"%.*s\" is over \"%.*s\", ", shown(c->name, 40), c->name,
 	         shown(over, 40), over);
-	if (o == NULL)
+	if (o == NULL) {
 		buf_adds(s, "which the labeling config lacks");
-	else if (strcmp(o->type, TEXT_TAG) == 0)
-		buf_adds(s, "a Text without a value");
-	else
-		buf_addf(s, "%s %.*s", strchr("AEIOU", o->type[0]) != NULL ? "an" : "a",
-		         shown(o->type, 40), o->type);
+		return;
+	}
+	buf_addf(s, "%s %.*s", strchr("AEIOU", o->type[0]) != NULL ? "an" : "a", shown(o->type, 40), o->type);
+	if (shows_text(o))
+		buf_adds(s, o->value == NULL ? " without a value" : " of addresses (valueType=\"url\"), which are not opened");
 }
 
 static int choose(struct builder *b, struct label_config *config)
@@ -545,15 +575,17 @@ static int choose(struct builder *b, struct label_config *config)
 
 		if (strcmp(c->type, CHOICES_TAG) != 0)
 			continue;
-		if (c->n_labels > 0 && first_text(c) != NULL) {
+		if (c->n_labels > 0 && first_text(c) != NULL &&
+		    (config->text == NULL || (!is_text(config->text) && is_text(first_text(c))))) {
 			config->choices = c;
 			config->text = first_text(c);
-			return 0;
 		}
 		/* A Choices over a Text lacks less than others. */
 		if (closest == NULL || (first_text(closest) == NULL && first_text(c) != NULL))
 			closest = c;
 	}
+	if (config->choices != NULL)
+		return 0;
 	buf_init(&s, 400);
 	if (closest == NULL)
 		buf_adds(&s, "the labeling config has no Choices over a Text");
@@ -732,4 +764,9 @@ int control_label(const struct control_tag *control, struct span name)
 		if (span_is(name, control->labels[i].name))
 			return (int)i;
 	return -1;
+}
+
+bool control_multiple(const struct control_tag *control)
+{
+	return control->choice != NULL && strcmp(control->choice, "multiple") == 0;
 }

@@ -42,6 +42,7 @@ struct object_tag {
 	const char *type;          /* "Text", "HyperText", … */
 	const char *value;         /* without leading '$': the key in a task's data; NULL for valueList alone */
 	const char *value_type;    /* valueType, NULL: none */
+	const char *text_key;      /* textKey, of Paragraphs; "text" when absent */
 };
 
 struct control_tag {
@@ -60,8 +61,10 @@ struct control_tag {
 struct label_config {
 	const struct control_tag *controls;     /* in document order */
 	size_t                    n_controls;
-	const struct control_tag *choices;      /* the first Choices over a Text; NULL: none */
-	const struct object_tag  *text;         /* and the first Text among its inputs */
+	/* The first Choices over a Text, else over a HyperText or Paragraphs; NULL: none.
+	 * Not over addresses of texts (valueType="url"), since none is ever opened. */
+	const struct control_tag *choices;
+	const struct object_tag  *text;         /* and what it is over: the first such among its inputs */
 	const char               *reason;       /* why choices is NULL, one sentence; else NULL */
 	struct span               xml;          /* as it was given */
 	unsigned char             hash[32];     /* SHA-256 of the XML */
@@ -77,5 +80,8 @@ void label_config_put_json(const struct label_config *config, struct buf *b);
 
 /* Position of a label among a control's, or -1. */
 int  control_label(const struct control_tag *control, struct span name);
+
+/* choice="multiple": any number of its labels may be chosen at once. */
+bool control_multiple(const struct control_tag *control);
 
 #endif

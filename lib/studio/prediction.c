@@ -28,6 +28,18 @@ int prediction_choice(const struct prediction *p, const struct control_tag *cont
 	return -1;
 }
 
+void prediction_choices(const struct prediction *p, const struct control_tag *control, bool *chosen)
+{
+	memset(chosen, 0, control->n_labels * sizeof *chosen);
+	for (size_t i = 0; i < p->n_regions; i++)
+		for (size_t k = 0; p->regions[i].control == control && k < p->regions[i].n_names; k++) {
+			const int at = control_label(control, span_of(p->regions[i].names[k]));
+
+			if (at >= 0)
+				chosen[at] = true;
+		}
+}
+
 /* ---- what leaves is looked at ------------------------------------------------- */
 
 static bool has_to_name(const struct control_tag *control, const char *name)

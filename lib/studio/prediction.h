@@ -54,8 +54,12 @@ struct prediction {
  * at before it leaves, since Label Studio keeps whatever it is given. */
 int prediction_check(const struct prediction *p, const struct label_config *config, struct err *e);
 
-/* The label of a control that is chosen, by its position; -1: none is. */
+/* The label of a control that is chosen, by its position; -1: none is.  Of several the
+ * first. */
 int prediction_choice(const struct prediction *p, const struct control_tag *control);
+
+/* All that are: chosen [labels of the control]. */
+void prediction_choices(const struct prediction *p, const struct control_tag *control, bool *chosen);
 
 /*
  * Appends the entry of one task in the answer to /predict (interface.md "HTTP"):

@@ -630,6 +630,36 @@ def g_restart(R):
     R.rep.check("and goes on training", R.train_now(mid, v))
 
 
+def g_several(R):
+    """Any number of labels a text; and Choices over HyperText and Paragraphs."""
+    a = R.api
+    words = {"food": "soup bread pizza", "price": "cheap bill euro", "staff": "waiter rude smile"}
+    sets = [["food"], ["price"], ["staff"], ["food", "price"], ["price", "staff"], ["food", "staff"]]
+    config = ('<View><Text name="text" value="$text"/><Choices name="label" toName="text" choice="multiple">'
+              + "".join(f'<Choice value="{w}"/>' for w in words) + "</Choices></View>")
+    rows = [sets[i % 6] for i in range(48)]
+    n = 36
+    pid, mid, ids = R.new_project("Several", config, [{"text": " and ".join(words[w] for w in s) + f" item{i}"} for i, s in enumerate(rows)])
+    for i in range(n):
+        a.annotate(ids[i], choice("label", "text", rows[i]))
+    R.settled_version(mid, R.version(mid), timeout=6)
+    R.train_now(mid)
+    got = R.predicted(pid, R.version(mid))
+    right = sum(got[ids[i]][0] == tuple(rows[i]) for i in range(n, 48))
+    R.rep.check("multiple: every label of a new task is predicted", right >= 10, (right, [got[t][0] for t in ids[n:]]))
+    R.rep.check("multiple: the score is a certainty", all(0.5 <= got[t][1] <= 1 for t in ids), sorted(got[t][1] for t in ids)[:3])
+    for tag, attrs, made in (("HyperText", "", lambda t: f"<div><style>p {{}}</style><p>{t.replace(' ', '</p><p>')}</p></div>"),
+                             ("Paragraphs", ' nameKey="who" textKey="said"', lambda t: [{"who": "x", "said": t}, {"who": "y", "said": "ok"}])):
+        over = CONFIG.replace("<Text", f"<{tag}").replace('value="$text"', f'value="$text"{attrs}')
+        pid, mid, ids = R.new_project(tag, over, [{"text": made(review(LABELS[i % 2], i))} for i in range(32)])
+        for i in range(24):
+            a.annotate(ids[i], choice("label", "text", [LABELS[i % 2]]))
+        R.settled_version(mid, R.version(mid), timeout=6)
+        R.train_now(mid)
+        R.rep.attempt(f"{tag}: trained, and predicts new tasks", lambda: (lambda x: (x[0] >= 7, x))(
+            R.accuracy(pid, {ids[i]: LABELS[i % 2] for i in range(24, 32)}, R.version(mid))))
+
+
 def g_own(R):
     """Models from outside of the tree, in C and in Python with scikit-learn: scaffolded, built, connected, trained."""
     a = R.api
@@ -671,7 +701,7 @@ def g_own(R):
 
 GROUPS = [("connect", g_connect), ("predict", g_predict), ("train", g_train), ("delete", g_delete), ("projects", g_projects),
           ("labels", g_labels), ("nopayload", g_nopayload), ("agree", g_agree), ("auth", g_auth), ("interactive", g_interactive),
-          ("active", g_active), ("load", g_load), ("own", g_own), ("restart", g_restart)]
+          ("active", g_active), ("load", g_load), ("several", g_several), ("own", g_own), ("restart", g_restart)]
 
 
 def main(groups=GROUPS):

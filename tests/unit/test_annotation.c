@@ -230,6 +230,49 @@ static void test_labels(void **state)
 	label_config_free(config);
 }
 
+/* Where any number may be chosen: the places of the labels, "positive" 0, "negative" 1, "café…" 2. */
+static void test_label_sets(void **state)
+{
+	static const struct { const char *what, *result; enum annotation_outcome outcome; const char *at; } cases[] = {
+		{ "one",               "[" CHOICE("[\"positive\"]") "]", ANNOTATION_LABEL, "0" },
+		{ "in the config's order", "[" CHOICE("[\"caf\\u00e9 & \\\"bar\\\"\", \"positive\"]") "]", ANNOTATION_LABEL, "02" },
+		{ "each once",         "[" CHOICE("[\"negative\", \"negative\"]") "," CHOICE("[\"negative\"]") "]", ANNOTATION_LABEL, "1" },
+		{ "of all regions",    "[" CHOICE("[\"negative\"]") "," CHOICE("[]") "," CHOICE("[\"positive\"]") "]", ANNOTATION_LABEL, "01" },
+		{ "none of another control", "[" REGION("second", "text", "choices", "{\"choices\": [\"positive\"]}") ","
+		                       CHOICE("[\"negative\"]") "]", ANNOTATION_LABEL, "1" },
+		{ "an unknown one is passed over", "[" CHOICE("[\"gone\", \"positive\"]") "]", ANNOTATION_LABEL, "0" },
+		{ "an unknown one behind", "[" CHOICE("[\"positive\", \"gone\"]") "]", ANNOTATION_LABEL, "0" },
+		{ "nothing but unknown", "[" CHOICE("[\"gone\", \"neg\"]") "]", ANNOTATION_UNKNOWN_LABEL, "" },
+		{ "nested",            "[" CHOICE("[[\"positive\", \"negative\"], [\"positive\"]]") "]", ANNOTATION_LABEL, "01" },
+		{ "no names",          "[" CHOICE("[7, null, []]") "]", ANNOTATION_EMPTY, "" },
+		{ "none chosen",       "[" CHOICE("[]") "]", ANNOTATION_EMPTY, "" },
+		{ "empty",             "[]", ANNOTATION_EMPTY, "" },
+		{ "no list",           "[" CHOICE("\"positive\"") "]", ANNOTATION_EMPTY, "" },
+		{ "no array",          "{}", ANNOTATION_EMPTY, "" },
+	};
+	struct label_config *config = NULL;
+	struct arena         scratch;
+	struct err           e = { 0 };
+
+	(void)state;
+	assert_int_equal(label_config_parse(&config, span_of(xml), &e), 0);
+	arena_init(&scratch, 1 << 20);
+	for (size_t i = 0; i < countof(cases); i++) {
+		enum annotation_outcome outcome = ANNOTATION__MAX;
+		const uint32_t         *at;
+		char                    got[8] = "";
+		size_t                  n = 99;
+
+		assert_int_equal(annotation_labels(checked(cases[i].result), config, &scratch, &outcome, &at, &n, &e), 0);
+		for (size_t k = 0; k < n; k++)
+			got[k] = (char)('0' + at[k]);
+		if (outcome != cases[i].outcome || strcmp(got, cases[i].at) != 0)
+			fail_msg("%s: outcome %d, \"%s\"", cases[i].what, outcome, got);
+	}
+	arena_clear(&scratch);
+	label_config_free(config);
+}
+
 static void test_out_of_memory(void **state)
 {
 	struct label_config    *config = NULL;
@@ -320,6 +363,7 @@ int main(void)
 		cmocka_unit_test(test_wrong_annotations),
 		cmocka_unit_test(test_task),
 		cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_label_sets),
 		cmocka_unit_test(test_out_of_memory),
 		cmocka_unit_test(test_recorded_export),
 	};

@@ -127,6 +127,28 @@ static void test_fit(void **state)
 	label_config_free(config);
 }
 
+/* Of several labels each gets the text, and the best one is proposed. */
+static void test_fit_of_sets(void **state)
+{
+	static const char several[] = "[{\"type\":\"choices\",\"from_name\":\"c\",\"value\":{\"choices\":[\"b\",\"a\",\"gone\"]}}]";
+	const struct example sets[] = {
+		{ .annotation = 1, .text = { "xyz", 3 }, .label = { "a", 1 }, .result = { several, sizeof several - 1 } },
+		{ .annotation = 2, .text = { "xx", 2 }, .label = { "b", 1 } },
+	};
+	struct label_config *config = NULL;
+	struct model        *m = NULL;
+	char                 out[SAYS];
+
+	(void)state;
+	assert_int_equal(label_config_parse(&config, span_of("<View><Text name='t' value='$body'/><Choices name='c' toName='t' "
+		"choice='multiple'>" CHOICE("a") CHOICE("b") CHOICE("c") "</Choices></View>"), NULL), 0);
+	assert_int_equal(kind.fit(&m, config, (struct examples){ sets, countof(sets) }, &settings, NULL), 0);
+	assert_string_equal(says(m, "z", config, out), "a 0.50 a:0.50 b:0.50 -c");
+	assert_string_equal(says(m, "x", config, out), "b 0.88 a:0.12 b:0.88 -c");
+	kind.free(m);
+	label_config_free(config);
+}
+
 static int read_part(void *arg, const char *name, struct span *bytes, struct err *e)
 {
 	(void)e;
@@ -226,7 +248,7 @@ static void test_damaged_notes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cold_is_of_the_names), cmocka_unit_test(test_fit),
+		cmocka_unit_test(test_cold_is_of_the_names), cmocka_unit_test(test_fit), cmocka_unit_test(test_fit_of_sets),
 		cmocka_unit_test(test_kept_by_the_labels_names), cmocka_unit_test(test_damaged_notes),
 	};
 

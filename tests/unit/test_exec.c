@@ -553,6 +553,39 @@ static void test_questions(void **state)
 	arena_clear(&scratch);
 }
 
+/* Where a text may have several labels, all of them. */
+static void test_examples_of_sets(void **state)
+{
+	const struct example v[] = {
+		{ .annotation = 7, .task = 3, .text = { "a", 1 }, .label = { "yes", 3 }, .data = { "{}", 2 }, .result =
+		  SPAN("[{\"type\":\"choices\",\"from_name\":\"c\",\"value\":{\"choices\":[\"no\",\"gone\",\"yes\"]}}]") },
+		{ .annotation = 8, .task = 3, .text = { "", 0 }, .data = { "{}", 2 }, .result = { "[]", 2 } },
+	};
+	struct model_settings settings = settings_of(says("{}"));
+	struct label_config  *several = NULL;
+	struct model         *m = NULL;
+	struct err            e = { 0 };
+	struct span           line, body, examples, one;
+	struct json_iter      it;
+
+	(void)state;
+	assert_int_equal(label_config_parse(&several, SPAN("<View><Text name='t' value='$text'/><Choices name='c' toName='t' "
+		"choice='multiple'><Choice value='yes'/><Choice value='no'/></Choices></View>"), &e), 0);
+	assert_int_equal(kind->fit(&m, several, (struct examples){ v, countof(v) }, &settings, &e), 0);
+	assert_int_equal(json_check(span_of(asked()), &line, &e), 0);
+	assert_int_equal(json_member(line, "fit", &body), 0);
+	assert_int_equal(json_member(body, "examples", &examples), 0);
+	it = json_each(examples);
+	assert_true(json_next(&it, NULL, &one));
+	check_member(one, "label", "\"yes\"");
+	check_member(one, "labels", "[\"yes\",\"no\"]");
+	assert_true(json_next(&it, NULL, &one));
+	check_member(one, "label", "null");
+	check_member(one, "labels", "[]");
+	kind->free(m);
+	label_config_free(several);
+}
+
 static void test_fit_refused(void **state)
 {
 	static const struct { const char *answer; enum err_code code; const char *why; } cases[] = {
@@ -692,7 +725,7 @@ int main(void)
 		cmocka_unit_test(test_large),         cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_waiting_counts), cmocka_unit_test(test_stopped),
 		cmocka_unit_test(test_predictions),   cmocka_unit_test(test_wrong_predictions),
-		cmocka_unit_test(test_questions),     cmocka_unit_test(test_fit_refused),
+		cmocka_unit_test(test_questions), cmocka_unit_test(test_examples_of_sets),     cmocka_unit_test(test_fit_refused),
 		cmocka_unit_test(test_damaged),       cmocka_unit_test(test_command),
 		cmocka_unit_test(test_environment),
 	};

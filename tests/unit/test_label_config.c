@@ -216,8 +216,12 @@ static void test_reasons(void **state)
 		  "Choices \"c\" is over \"\", which the labeling config lacks" },
 		{ "<View><Audio name='t' value='$t'/><Choices name='c' toName='t'><Choice value='a'/></Choices></View>",
 		  "Choices \"c\" is over \"t\", an Audio" },
-		{ "<View><HyperText name='t' value='$t'/><Choices name='c' toName='t'><Choice value='a'/></Choices></View>",
-		  "Choices \"c\" is over \"t\", a HyperText" },
+		{ "<View><HyperText name='t' valueList='$t'/><Choices name='c' toName='t'><Choice value='a'/></Choices></View>",
+		  "Choices \"c\" is over \"t\", a HyperText without a value" },
+		{ "<View><Text name='t' value='$t' valueType='url'/><Choices name='c' toName='t'><Choice value='a'/></Choices></View>",
+		  "Choices \"c\" is over \"t\", a Text of addresses (valueType=\"url\"), which are not opened" },
+		{ "<View><Paragraphs name='t' value='$t' valueType='url'/><Choices name='c' toName='t'><Choice value='a'/></Choices></View>",
+		  "Choices \"c\" is over \"t\", a Paragraphs of addresses (valueType=\"url\"), which are not opened" },
 		{ "<View><Text name='t' valueList='$t'/><Choices name='c' toName='t'><Choice value='a'/></Choices></View>",
 		  "Choices \"c\" is over \"t\", a Text without a value" },
 		/* Of several the one that lacks least. */
@@ -235,6 +239,58 @@ static void test_reasons(void **state)
 		assert_null(config->choices);
 		assert_null(config->text);
 		assert_string_equal(config->reason, cases[i].reason);
+		label_config_free(config);
+	}
+}
+
+/* A Text where there is one, else a HyperText or Paragraphs; what is elsewhere is not. */
+static void test_objects_with_text(void **state)
+{
+#define C(name, to) "<Choices name='" name "' toName='" to "'><Choice value='a'/></Choices>"
+#define H "<HyperText name='h' value='$h'/>"
+#define P "<Paragraphs name='p' value='$p' textKey='said' nameKey='who'/>"
+	static const struct { const char *xml, *choices, *object, *text_key; } cases[] = {
+		{ "<View>" H C("c", "h") "</View>", "c", "h", "text" },
+		{ "<View>" P C("c", "p") "</View>", "c", "p", "said" },
+		{ "<View><Paragraphs name='p' value='$p' textKey=''/>" C("c", "p") "</View>", "c", "p", "text" },
+		{ "<View>" H P T C("c", "h") C("d", "p") C("e", "t") C("f", "t") "</View>", "e", "t", "text" },
+		{ "<View>" H P C("c", "p") C("d", "h") "</View>", "c", "p", "said" },
+		{ "<View>" H T C("c", "h,t") "</View>", "c", "t", "text" },
+		{ "<View>" H P C("c", "p,h") "</View>", "c", "p", "said" },
+		{ "<View>" H "<Text name='t' value='$t' valueType='url'/>" C("c", "t,h") "</View>", "c", "h", "text" },
+		{ "<View><Text name='t' value='$t' valueType='text' saveTextResult='no'/>" C("c", "t") "</View>", "c", "t", "text" },
+		{ "<View><Paragraphs name='p' value='$p' valueType='json'/>" C("c", "p") "</View>", "c", "p", "text" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct label_config *config = parse(span_of(cases[i].xml));
+
+		if (config->choices == NULL)
+			fail_msg("%s: %s", cases[i].xml, config->reason);
+		assert_null(config->reason);
+		assert_string_equal(config->choices->name, cases[i].choices);
+		assert_string_equal(config->text->name, cases[i].object);
+		assert_string_equal(config->text->text_key, cases[i].text_key);
+		label_config_free(config);
+	}
+}
+
+static void test_multiple(void **state)
+{
+	static const struct { const char *choice; bool multiple; } cases[] = {
+		{ "", false }, { "choice='single'", false }, { "choice='single-radio'", false },
+		{ "choice='multiple'", true }, { "choice='Multiple'", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++) {
+		char                 xml[200];
+		struct label_config *config;
+
+		snprintf(xml, sizeof xml, "<View>" T "<Choices name='c' toName='t' %s><Choice value='a'/></Choices></View>", cases[i].choice);
+		config = parse(span_of(xml));
+		assert_int_equal(control_multiple(config->choices), cases[i].multiple);
 		label_config_free(config);
 	}
 }
@@ -646,6 +702,7 @@ int main(void)
 		cmocka_unit_test(test_as_recorded),
 		cmocka_unit_test(test_choices_over_text),
 		cmocka_unit_test(test_reasons),
+		cmocka_unit_test(test_objects_with_text), cmocka_unit_test(test_multiple),
 		cmocka_unit_test(test_details),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_hostile_files),

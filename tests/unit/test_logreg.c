@@ -395,6 +395,35 @@ static void test_metrics(void **state)
 	metrics_clear(&m);
 }
 
+/* Any number of labels a row, by hand: 0 right, 1 has one too many, 2 has one beyond the
+ * list; label 2 is not trained, 3 occurs nowhere. */
+static void test_metrics_of_sets(void **state)
+{
+	static const bool trained[] = { true, true, false, false };
+	struct metrics    m;
+	struct err        e = { 0 };
+
+	(void)state;
+	assert_int_equal(metrics_init(&m, 4, &e), 0);
+	metrics_add_set(&m, (const bool[]){ true, false, false, false }, (const bool[]){ true, false, false, false }, trained,
+	                (const double[]){ 0.5, 0.25, 0, 0 }, false);
+	metrics_add_set(&m, (const bool[]){ true, false, true, false }, (const bool[]){ true, true, false, false }, trained,
+	                (const double[]){ 0.8, 1.0, 0, 0 }, false);
+	metrics_add_set(&m, (const bool[]){ false, true, false, false }, (const bool[]){ false, true, false, false }, trained,
+	                (const double[]){ 0.0, 1.0, 0, 0 }, true);
+	assert_true(m.n == 3 && m.right == 1 && m.n_loss == 3);
+	assert_true(fabs(metrics_log_loss(&m) - ((-log(0.5) - log(0.75)) / 2 + (-log(0.8) - log(1e-15)) / 2) / 3) < 1e-12);
+	assert_true(metrics_f1(&m, 0) == 1.0 && fabs(metrics_f1(&m, 1) - 2.0 / 3) < 1e-15 && metrics_f1(&m, 2) == 0.0);
+	assert_true(fabs(metrics_macro_f1(&m) - (1 + 2.0 / 3) / 3) < 1e-15);
+	metrics_clear(&m);
+
+	/* Nothing trained: no loss. */
+	assert_int_equal(metrics_init(&m, 1, &e), 0);
+	metrics_add_set(&m, (const bool[]){ true }, (const bool[]){ true }, (const bool[]){ false }, (const double[]){ 0 }, false);
+	assert_true(m.right == 1 && m.n_loss == 0 && isnan(metrics_log_loss(&m)));
+	metrics_clear(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -402,6 +431,7 @@ int main(void)
 		cmocka_unit_test(test_sums_single), cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_proba), cmocka_unit_test(test_metrics),
+		cmocka_unit_test(test_metrics_of_sets),
 	};
 
 	return cmocka_run_group_tests_name("logreg", tests, NULL, NULL);

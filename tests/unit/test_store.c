@@ -62,6 +62,43 @@ static void every_statement_is_prepared_on_a_fresh_schema(void **state)
 	store_close(st);
 }
 
+/* A store of before choice="multiple" had any meaning. */
+static void an_older_store_learns_who_has_several_labels(void **state)
+{
+	struct store *st, person = { .db = NULL };
+	struct err    e = { 0 };
+	char          path[8192];
+
+	(void)state;
+	st = fresh();
+	snprintf(path, sizeof path, "%s", st->path);
+	store_close(st);
+	unlink(path);
+	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(person.db, schema_sql[0], NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(person.db,
+		"PRAGMA user_version = 1;"
+		"INSERT INTO project (id, control, text_key, labels, label_config) VALUES"
+		" (1, 'c', 't', '[\"a\",\"b\"]', '<Choices name=\"c\" choice=\"multiple\">'),"
+		" (2, 'c', 't', '[\"a\",\"b\"]', '<Choices name=\"c\" choice=\"single\">'), (3, NULL, NULL, NULL, NULL);"
+		"INSERT INTO task (project, id, data) VALUES (1, 1, '{\"t\":\"x\"}'), (2, 1, '{\"t\":\"x\"}');"
+		"INSERT INTO annotation (project, id, task, result, event) VALUES"
+		" (1, 1, 1, '[{\"type\":\"choices\",\"from_name\":\"c\",\"value\":{\"choices\":[\"b\",\"gone\",\"a\"]}}]', 1),"
+		" (1, 2, 1, '[{\"type\":\"choices\",\"from_name\":\"c\",\"value\":{\"choices\":[\"gone\"]}}]', 1),"
+		" (2, 1, 1, '[{\"type\":\"choices\",\"from_name\":\"c\",\"value\":{\"choices\":[\"b\",\"a\"]}}]', 1);",
+		NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(person.db);
+	if (store_open(&st, dir, 100, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(number(st, "SELECT sum(multiple * id) FROM project"), 1);
+	store_close(st);
+	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
+	assert_int_equal(number(&person, "SELECT count(*) FROM v_example"), 2);
+	assert_int_equal(number(&person, "SELECT label = '[\"a\",\"b\"]' FROM v_example WHERE project = 1"), 1);
+	assert_int_equal(number(&person, "SELECT label = 'b' FROM v_example WHERE project = 2"), 1);
+	sqlite3_close(person.db);
+}
+
 /* The supervisor asks every second, and ended jobs are kept. */
 static void due_jobs_are_found_without_reading_those_that_ended(void **state)
 {
@@ -478,6 +515,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_statement_is_prepared_on_a_fresh_schema),
+		cmocka_unit_test(an_older_store_learns_who_has_several_labels),
 		cmocka_unit_test(due_jobs_are_found_without_reading_those_that_ended),
 		cmocka_unit_test(the_views_answer_a_person_with_sqlite3),
 		cmocka_unit_test(a_committed_write_is_on_disk_and_the_journal_is_wal),

@@ -178,6 +178,177 @@ static void test_tie(void **state)
 	kind->free(m);
 }
 
+/* -- any number of labels ---------------------------------------------------------------- */
+
+#define SET(choices) "[{\"type\":\"choices\",\"from_name\":\"label\",\"value\":{\"choices\":[" choices "]}}]"
+#define EXS(i, text, label, choices) { (i), (i), { (text), sizeof (text) - 1 }, { (label), sizeof (label) - 1 }, \
+                                       { NULL, 0 }, { SET(choices), sizeof SET(choices) - 1 } }
+
+static const struct example sets4[] = {
+	EXS(1, "good soup", "food", "\"food\""), EXS(2, "cheap soup, good", "price", "\"food\",\"price\""),
+	EXS(3, "cheap", "price", "\"price\""), EXS(4, "rude waiter", "staff", "\"staff\""),
+	EXS(5, "cheap waiter", "price", "\"staff\",\"price\",\"gone\""), EXS(6, "soup and waiter", "food", "\"staff\",\"food\""),
+};
+static const struct examples six = { sets4, countof(sets4) };
+
+#define MULTIPLE(s, ...) do { LABELS((s), __VA_ARGS__); (s)->control.choice = "multiple"; } while (0)
+
+/* "price,food": the labels in the prediction's order; and all that has to be right of it. */
+static const char *chosen(const struct set_up *s, const struct prediction *p)
+{
+	static char out[200];
+	double      certainty = 0.0;
+	size_t      n = 0, above = 0, at = 0;
+
+	assert_int_equal(p->n_proba, s->control.n_labels);
+	assert_int_equal(p->n_regions, 1);
+	for (size_t i = 0; i < p->n_proba; i++) {
+		assert_true(p->proba[i] >= 0.0 && p->proba[i] <= 1.0 && (p->trained[i] || p->proba[i] == 0.0));
+		if (!p->trained[i])
+			continue;
+		above += p->proba[i] > 0.5;
+		certainty += fmax(p->proba[i], 1.0 - p->proba[i]);
+		n++;
+	}
+	assert_true(fabs(p->score - certainty / (double)n) < 1e-15 && p->regions[0].score == p->score);
+	assert_int_equal(p->regions[0].n_names, above > 0 ? above : 1);
+	out[0] = '\0';
+	for (size_t i = 0; i < p->regions[0].n_names; i++)
+		at += (size_t)snprintf(out + at, sizeof out - at, "%s%s", i > 0 ? "," : "", p->regions[0].names[i]);
+	return out;
+}
+
+static void test_multiple(void **state)
+{
+	static const struct { const char *text, *labels; } cases[] = {
+		{ "good soup", "food" }, { "cheap soup", "price,food" }, { "rude waiter", "staff" }, { "cheap waiter", "staff,price" },
+	};
+	struct set_up             s;
+	struct model             *m;
+	struct prediction         p;
+	struct tfidf_logreg_facts facts;
+
+	(void)state;
+	MULTIPLE(&s, "staff", "never", "price", "food");         /* not the order of the classes */
+	m = fitted(&s, six);
+	for (size_t i = 0; i < countof(cases); i++) {
+		p = predict(m, cases[i].text);
+		assert_string_equal(chosen(&s, &p), cases[i].labels);
+		assert_false(p.trained[1]);                      /* no example: no model, no certainty */
+	}
+	tfidf_logreg_facts(m, &facts);
+	assert_true(facts.multiple && facts.n_classes == 3 && facts.grad <= 1e-6 && facts.objective > 0);
+	kind->free(m);
+}
+
+/* What all examples have is certain, whatever the text. */
+static void test_always(void **state)
+{
+	static const struct example all[] = {
+		EXS(1, "one", "a", "\"a\""), EXS(2, "two", "a", "\"a\",\"b\""), EXS(3, "three", "a", "\"a\""),
+	};
+	struct set_up     s;
+	struct model     *m;
+	struct prediction p;
+
+	(void)state;
+	MULTIPLE(&s, "b", "a");
+	m = fitted(&s, (struct examples){ all, countof(all) });
+	p = predict(m, "two two");
+	assert_string_equal(chosen(&s, &p), "b,a");
+	assert_true(p.proba[1] == 1.0 && p.proba[0] > 0.5 && p.proba[0] < 1.0);
+	p = predict(m, "unknown");
+	assert_string_equal(chosen(&s, &p), "a");
+	kind->free(m);
+}
+
+/* The same classes and columns: independent of the order in which the choices came. */
+static void test_multiple_is_of_the_sets(void **state)
+{
+	struct example    turned[countof(sets4)];
+	struct set_up     s;
+	struct model     *m;
+	double            was[4];
+	struct prediction p;
+
+	(void)state;
+	MULTIPLE(&s, "staff", "price", "food");
+	m = fitted(&s, six);
+	p = predict(m, "cheap soup");
+	memcpy(was, p.proba, 3 * sizeof *was);
+	kind->free(m);
+	memcpy(turned, sets4, sizeof turned);
+	turned[1].result = SPAN(SET("\"price\",\"food\"") );
+	turned[4].result = SPAN(SET("\"price\"") );
+	m = fitted(&s, (struct examples){ turned, countof(turned) });
+	p = predict(m, "cheap soup");
+	assert_true(p.proba[0] != was[0]);       /* example 5 has no "staff" now */
+	kind->free(m);
+	turned[4].result = SPAN(SET("\"gone\",\"price\",\"price\",\"staff\"") );
+	m = fitted(&s, (struct examples){ turned, countof(turned) });
+	p = predict(m, "cheap soup");
+	assert_memory_equal(p.proba, was, 3 * sizeof *was);
+	kind->free(m);
+}
+
+static void test_multiple_too_few(void **state)
+{
+	static const struct example one[] = { EXS(1, "a text", "pos", "\"pos\""), EXS(2, "b text", "pos", "\"pos\",\"gone\"") };
+	static const struct example no_word[] = { EXS(1, "!!", "pos", "\"pos\",\"neg\"") };
+	struct set_up s;
+	struct model *m = NULL;
+	struct err    e = { 0 };
+
+	(void)state;
+	MULTIPLE(&s, "pos", "neg");
+	assert_int_equal(kind->fit(&m, &s.config, (struct examples){ one, 2 }, &plain, &e), -1);
+	assert_true(e.code == ERR_TOO_FEW);
+	assert_string_equal(e.msg, "needs 2 labels, has 1");
+	e = (struct err){ 0 };
+	assert_int_equal(kind->fit(&m, &s.config, (struct examples){ no_word, 1 }, &plain, &e), -1);
+	assert_string_equal(e.msg, "no text holds a word");
+	assert_null(m);
+}
+
+static void test_multiple_cold(void **state)
+{
+	struct set_up     s;
+	struct model     *m = NULL;
+	struct err        e = { 0 };
+	struct prediction p;
+
+	(void)state;
+	MULTIPLE(&s, "very bad", "good", "service");
+	assert_int_equal(kind->cold(&m, &s.config, &plain, &e), 0);
+	p = predict(m, "the SERVICE");
+	assert_string_equal(chosen(&s, &p), "service");
+	/* Nothing above one half: the best one alone; on a tie the first by code point. */
+	p = predict(m, "");
+	assert_string_equal(chosen(&s, &p), "good");
+	assert_true(p.proba[1] < 0.5 && p.proba[1] == fmax(p.proba[0], fmax(p.proba[1], p.proba[2])));
+	kind->free(m);
+
+	/* Without a word, and with one label: nothing is known. */
+	MULTIPLE(&s, "+", "-");
+	assert_int_equal(kind->cold(&m, &s.config, &plain, &e), 0);
+	p = predict(m, "x");
+	assert_string_equal(chosen(&s, &p), "+");
+	assert_true(p.score == 0.5);
+	kind->free(m);
+	MULTIPLE(&s, "only");
+	assert_int_equal(kind->cold(&m, &s.config, &plain, &e), 0);
+	p = predict(m, "x");
+	assert_string_equal(chosen(&s, &p), "only");
+	assert_true(p.score == 0.5);
+	kind->free(m);
+	labels(&s, NULL, 0);
+	s.control.choice = "multiple";
+	assert_int_equal(kind->cold(&m, &s.config, &plain, &e), 0);
+	p = predict(m, "x");
+	assert_true(p.n_regions == 0 && p.score == 0.0);
+	kind->free(m);
+}
+
 /* -- what makes no model ---------------------------------------------------------------- */
 
 static void test_too_few(void **state)
@@ -327,6 +498,78 @@ static int load(struct model **m, const struct set_up *config, struct stored *s,
 	const struct part_source source = { read_part, s };
 
 	return kind->load(m, &config->config, &plain, kind->format, &source, e);
+}
+
+/* Kept and read back; under fewer labels; and under the other `choice`, until it is
+ * trained anew. */
+static void test_multiple_stored(void **state)
+{
+	struct set_up     s;
+	struct model     *m;
+	struct stored     kept;
+	struct err        e = { 0 };
+	struct prediction p;
+	double            was[3], sum = 0.0;
+	const char       *names;
+
+	(void)state;
+	MULTIPLE(&s, "staff", "price", "food");
+	m = fitted(&s, six);
+	store(&kept, m);
+	p = predict(m, "cheap soup");
+	memcpy(was, p.proba, sizeof was);
+	kind->free(m);
+
+	assert_int_equal(load(&m, &s, &kept, &e), 0);
+	p = predict(m, "cheap soup");
+	assert_memory_equal(p.proba, was, sizeof was);
+	assert_string_equal(chosen(&s, &p), "price,food");
+	kind->free(m);
+
+	MULTIPLE(&s, "food", "new", "staff");
+	assert_int_equal(load(&m, &s, &kept, &e), 0);
+	p = predict(m, "cheap soup");
+	assert_string_equal(chosen(&s, &p), "food");
+	assert_true(p.proba[0] == was[2] && p.proba[2] == was[0]);
+	kind->free(m);
+
+	LABELS(&s, "staff", "price", "food");
+	assert_int_equal(load(&m, &s, &kept, &e), 0);
+	p = predict(m, "cheap soup");
+	check_prediction(&s, &p);
+	assert_true(fabs(p.proba[1] - was[1] / (was[0] + was[1] + was[2])) < 1e-15);
+	kind->free(m);
+	LABELS(&s, "price", "new", "food");
+	assert_int_equal(load(&m, &s, &kept, &e), 0);
+	p = predict(m, "cheap soup");
+	check_prediction(&s, &p);
+	kind->free(m);
+
+	/* The number at 68 says which it is. */
+	assert_true(kept.parts.v[0].bytes.p[68] == 1);
+	kept.parts.v[0].bytes.p[68] = 2;
+	assert_int_equal(load(&m, &s, &kept, &e), -1);
+	assert_int_equal(e.code, ERR_DAMAGED);
+	kept.parts.v[0].bytes.p[68] = 0;         /* one label a text, three classes: the same weights as a softmax */
+	assert_int_equal(load(&m, &s, &kept, &e), 0);
+	kind->free(m);
+	stored_clear(&kept);
+
+	LABELS(&s, "pos", "neu", "neg");
+	m = fitted(&s, three);
+	store(&kept, m);
+	assert_true(kept.parts.v[0].bytes.p[68] == 0);
+	kind->free(m);
+	s.control.choice = "multiple";
+	assert_int_equal(load(&m, &s, &kept, &e), 0);
+	p = predict(m, "great");
+	names = chosen(&s, &p);
+	assert_string_equal(names, "pos");
+	for (size_t i = 0; i < 3; i++)
+		sum += p.proba[i];
+	assert_true(fabs(sum - 1.0) < 1e-12);
+	kind->free(m);
+	stored_clear(&kept);
 }
 
 static bool same_parts(const struct model_parts *a, const struct model_parts *b)
@@ -618,7 +861,10 @@ static void test_facts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_predict), cmocka_unit_test(test_task_text), cmocka_unit_test(test_tie),
+		cmocka_unit_test(test_predict), cmocka_unit_test(test_multiple), cmocka_unit_test(test_always),
+		cmocka_unit_test(test_multiple_is_of_the_sets), cmocka_unit_test(test_multiple_too_few),
+		cmocka_unit_test(test_multiple_cold), cmocka_unit_test(test_multiple_stored),
+		cmocka_unit_test(test_task_text), cmocka_unit_test(test_tie),
 		cmocka_unit_test(test_too_few), cmocka_unit_test(test_stop), cmocka_unit_test(test_cold),
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_deterministic),
 		cmocka_unit_test(test_labels_dropped), cmocka_unit_test(test_damage_is_found),
