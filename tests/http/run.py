@@ -5,7 +5,7 @@ run.py - runs the HTTP tests:  run.py [--list] [--mutations] [NAME...]
 A NAME is a group (basics), a test (r12_json) or a part of a test's name.  One line a
 check (`ok   name`, `FAIL name [detail]`), then `N passed, N failed`; the exit
 status is 0 when none failed.  JOBS tests run at a time (4: they mostly wait);
-LIMIT seconds for all of them (240).
+LIMIT seconds for all of them (900).
 
 --mutations: every check must be able to fail.  Each mutation of mutations.py spoils
 the answers on their way to the checks; one that no check notices is a failure.
@@ -81,7 +81,7 @@ def run(chosen, out=print):
                     out(line)
 
     threads = [threading.Thread(target=worker, daemon=True) for _ in range(int(os.environ.get("JOBS", "4")))]
-    end = time.time() + float(os.environ.get("LIMIT", "240")) * harness.SLOW
+    end = time.time() + float(os.environ.get("LIMIT", "900")) * harness.SLOW
     for t in threads:
         t.start()
     for t in threads:

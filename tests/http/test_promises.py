@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from harness import (BUILD, DOCUMENTED, LEGACY, PERSONAL, ROOT, SLOW, Answer, Cgi, Project, Server, Studio, basic, both, check, choices_config, digest,
+from harness import (BUILD, DOCUMENTED, LEGACY, PERSONAL, ROOT, SLOW, Answer, Cgi, Project, Server, Stopwatch, Studio, basic, both, check, choices_config, digest,
                      entries, feed, number, review, train, wait_for, wrong_prediction, wrong_predictions)
 
 QUIET = {"START_TRAINING_EACH_N_UPDATES": 100000}
@@ -52,6 +52,7 @@ def r01_durable_kill():
             threads = [threading.Thread(target=send) for _ in range(3)]
             for t in threads:
                 t.start()
+            wait_for(lambda before=len(acknowledged): len(acknowledged) > before + 1, 30, 0.01)
             time.sleep(0.05 + rnd.random() * 0.15)
             b.kill9()
             stop.set()
@@ -103,10 +104,10 @@ def r03_store_locked():
         try:
             db.execute("begin immediate")
             e = p.labelled("food", "negative")
-            a = b.hook(e)
+            a = b.timed(lambda: b.hook(e))
             check("webhook: 503 with Retry-After and the error form", a.status == 503 and a.headers.get("retry-after", "").isdigit() and not a.error_form(), lambda: f"{a} {a.headers} {a.error_form()}")
             check("within 900 ms", a.seconds < 0.9 * SLOW, a.seconds)
-            times = [x.seconds for x in (b.get("/health"), b.setup(p), b.predict(p, ["x"]), b.get("/status?project=1"))]
+            times = [b.timed(ask).seconds for ask in (lambda: b.get("/health"), lambda: b.setup(p), lambda: b.predict(p, ["x"]), lambda: b.get("/status?project=1"))]
             check("health, setup, predict, status: each within 500 ms", max(times) < 0.5 * SLOW, times)
             check("setup and predict answer as before", b.version(p) == v and not wrong_predictions(b.predict(p, ["x"]), 1, p, version=v))
         finally:
@@ -235,7 +236,7 @@ def r05_trainer_killed():
     with Server(**QUIET) as b:
         p, v = big_project(b)
         b.hook(p.event("START_TRAINING"))
-        pids = wait_for(lambda: trainers(b), 10, 0.005)
+        pids = wait_for(lambda: trainers(b), 30, 0.005)
         check("a trainer runs as a process of its own", pids, b.tree)
         for pid in pids or []:
             try:
@@ -243,9 +244,10 @@ def r05_trainer_killed():
             except OSError:
                 pass
         check("predictions go on", not wrong_predictions(b.predict(p, ["x"]), 1, p))
-        t = time.time()
-        w = b.wait_version(p, v, 45)
-        check("killed by -9: another finishes the job within 45 s, without further traffic", number(w or v) == 1, f"{w} after {time.time() - t:.0f} s; {b.get('/status?project=1')}")
+        watch = Stopwatch(b.tree())
+        w = b.wait_version(p, v, 120)
+        took = watch.seconds()
+        check("killed by -9: another finishes the job within 45 s, without further traffic", number(w or v) == 1 and took < 45 * SLOW, f"{w} after {took:.0f} s; {b.get('/status?project=1')}")
 
 
 def refused(a):
@@ -302,7 +304,7 @@ def r05_random_process_killed():
                 return b.version(p)
             except OSError:
                 return None
-        wait_for(lambda: serving() and len(acknowledged) > 20, 20, 0.1)      # where a killed program is slow to come back
+        wait_for(lambda: serving() and len(acknowledged) > 20, 60, 0.1)      # where a killed program is slow to come back
         stop.set()
         for t in threads:
             t.join(30)
@@ -319,7 +321,7 @@ def r05_random_process_killed():
             except OSError:
                 return None
             return x if (number(x) or 0) >= 1 and left is not None and left < 20 else None
-        w = wait_for(trained, 60, 0.3)
+        w = wait_for(trained, 120, 0.3)
         check("the training that is due completes", w and w != v, lambda: (b.version(p), b.counter(p), str(b.get("/status?project=1"))))
 
 
@@ -344,13 +346,14 @@ def r05_each_process_killed():
                         return False
                     seen.append(a)
                     return a.status == 200
-                t = time.time()
+                watch = b.stopwatch()
                 # R15 wants less than 1 s; beside three other tests on two processors the clock here may not be that strict.
-                check(f"{kind} killed: service back within 2 s", wait_for(back, 5) and time.time() - t < 2 * SLOW, lambda: f"{time.time() - t:.2f} s {[str(a) for a in seen[-2:]]}")
+                came, took = wait_for(back, 30), watch.seconds()
+                check(f"{kind} killed: service back within 2 s", came and took < 2 * SLOW, lambda: f"{took:.2f} s {[str(a) for a in seen[-2:]]}")
                 check(f"{kind} killed: meanwhile nothing but 503 as JSON", all(a.status == 200 or a.status == 503 and not a.error_form() for a in seen), [str(a) for a in seen[:2]])
                 left = b.stop()
             elif kind == "supervisor":
-                gone = wait_for(lambda: not b.tree(), 5)
+                gone = wait_for(lambda: not b.tree())
                 left = {} if gone else b.tree()
                 b.kill9()
             else:
@@ -396,6 +399,8 @@ def r09_any_input(open_backend):
                 n += 1
                 try:
                     a = b.post(path, body)
+                    if a.seconds > 5 * SLOW:        # the machine may have been busy: then it is measured once more
+                        a = b.timed(lambda path=path, body=body: b.post(path, body))
                 except OSError as e:
                     wrong.append(f"{path} {body[:80]!r}: {e}")
                     continue
@@ -411,12 +416,14 @@ def r09_any_input(open_backend):
             for q in queries:
                 try:
                     a = b.get(f"{path}?{q}")
+                    if a.seconds > 5 * SLOW:
+                        a = b.timed(lambda path=path, q=q: b.get(f"{path}?{q}"))
                 except (OSError, ValueError) as e:
                     if "%00" in q and open_backend is not Server:
                         continue
                     wrong.append(f"{path}?{q}: {e}")
                     continue
-                if a.status not in DOCUMENTED or a.seconds > 5 or a.status >= 400 and a.error_form() or leaks.search(a.body.decode()) or path != "/metrics" and a.json is None:
+                if a.status not in DOCUMENTED or a.seconds > 5 * SLOW or a.status >= 400 and a.error_form() or leaks.search(a.body.decode()) or path != "/metrics" and a.json is None:
                     wrong.append(f"{path}?{q[:40]}: {a}")
         check("R9: odd query strings", not wrong, f"{len(wrong)}: " + " | ".join(wrong[:6]))
         p = Project(31)
@@ -596,7 +603,7 @@ def r13_xml(open_backend):
         v = b.version(p)
         for name, config in bombs().items():
             for path, body in (("/setup", p.setup_body(schema=config)), ("/predict", p.predict_body(["x"], label_config=config))):
-                a = b.post(path, body)
+                a = b.timed(lambda path=path, body=body: b.post(path, body))
                 check(f"{path} {name}: 422 (or 413) in the error form", a.status in (422, 413) and not a.error_form(), lambda: f"{a} {a.error_form()}")
                 check(f"{path} {name}: within 2 s, nothing of a file", a.seconds < 2 * SLOW and b"root:" not in a.body, a.seconds)
                 if open_backend is Cgi:
@@ -617,7 +624,7 @@ def r13_many_labels():
             p = Project(70 + n, [f"label{i}" for i in range(n)])
             for path, body, limit in (("/setup", p.setup_body(), 3), ("/predict", p.predict_body(["label3"]), 5)):
                 try:
-                    a = b.post(path, body, timeout=30)
+                    a = b.timed(lambda path=path, body=body: b.post(path, body, timeout=30))
                     check(f"{n} labels, {path}: 200 within {limit} s", a.status == 200 and a.seconds < limit * SLOW, f"{a.status} after {a.seconds:.1f} s")
                 except OSError as e:
                     check(f"{n} labels, {path}: 200 within {limit} s", False, f"no answer in 30 s: {e}")
@@ -638,7 +645,7 @@ def r14_idle_connections():
                 elif i % 3 == 2:
                     s.sendall(b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{")
                 idle.append(s)
-            times = [b.get("/health").seconds, b.predict(p, ["x"]).seconds, b.setup(p).seconds]
+            times = [b.timed(ask).seconds for ask in (lambda: b.get("/health"), lambda: b.predict(p, ["x"]), lambda: b.setup(p))]
             check("150 idle or half-spoken connections: health, predict, setup within 1 s", max(times) < 1 * SLOW, times)
         finally:
             for s in idle:
@@ -792,7 +799,7 @@ def r19_log_lines():
 def r19_request_id_in_the_log():
     with Server(**QUIET) as b:
         rid = b.post("/predict", {}).json["request_id"]
-        check("the request id of an error is in the log", wait_for(lambda: rid in b.log_text(), 3), b.log_text()[-400:])
+        check("the request id of an error is in the log", wait_for(lambda: rid in b.log_text()), b.log_text()[-400:])
 
 
 def r27_files():
@@ -810,12 +817,13 @@ def r28_stop_during_training():
     with Server(**QUIET) as b:
         p, v = big_project(b)
         b.hook(p.event("START_TRAINING"))
-        wait_for(lambda: trainers(b), 10, 0.005)
-        t = time.time()
+        wait_for(lambda: trainers(b), 30, 0.005)
+        watch = Stopwatch(b.tree())
         left = b.stop()
-        check("SIGTERM during a training: all gone within 5 s", not left and time.time() - t < 5 * SLOW, (left, time.time() - t))
+        took = watch.seconds()
+        check("SIGTERM during a training: all gone within 5 s", not left and took < 5 * SLOW, (left, took))
         b.start()
-        w = b.wait_version(p, v, 45)
+        w = b.wait_version(p, v)
         check("the job was handed back: it is finished after the next start", number(w or v) == 1, (w, str(b.get("/status?project=1"))))
 
 
@@ -842,6 +850,7 @@ def r28_stop_under_load():
         threads = [threading.Thread(target=send, args=(10**6 * (k + 1),)) for k in range(3)]
         for t in threads:
             t.start()
+        wait_for(lambda: len(acknowledged) > 10)
         time.sleep(0.4)
         left = b.stop()
         stop.set()

@@ -2,9 +2,10 @@
 import json
 import math
 import random
+import threading
 import time
 
-from harness import (PERSONAL, Project, Server, Studio, both, check, digest, entries, feed, jwt, label_of, number, review, train, wait_for,
+from harness import (PERSONAL, SLOW, Project, Server, Studio, both, check, digest, entries, feed, jwt, label_of, number, review, train, wait_for,
                      wrong_predictions)
 
 QUIET = {"START_TRAINING_EACH_N_UPDATES": 1000}
@@ -17,16 +18,20 @@ def learned(b, p, n=24, start=100):
     return sum(bool(e["result"]) and label_of(e) == p.labels[(start + i) % len(p.labels)] for i, e in enumerate(got))
 
 
+def open_jobs(b):
+    return b.db("select count(*) from train_job where state in ('queued', 'running')")[0][0]
+
+
 @both
 def t_nth_annotation(open_backend):
     with open_backend(START_TRAINING_EACH_N_UPDATES=10) as b:
         p = Project()
         v0 = b.version(p)
-        answers = [b.hook(e) for e in p.some(10)]
+        answers = [b.timed(lambda e=e: b.hook(e)) for e in p.some(10)]
         check("nine events: no training, the counter counts", [(a.status, a.json.get("counter"), a.json.get("training")) for a in answers[:9]]
               == [(201, i, "no") for i in range(1, 10)], [str(a) for a in answers[:9]])
         check("the tenth queues one", answers[9].status == 201 and answers[9].json.get("training") in ("queued", "running"), answers[9])
-        check("answered at once", max(a.seconds for a in answers) < 1, max(a.seconds for a in answers))
+        check("answered at once", max(a.seconds for a in answers) < SLOW, max(a.seconds for a in answers))
         why = wrong_predictions(b.predict(p, ["great food"]), 1, p)
         check("predictions go on", not why, why)
         v1 = b.wait_version(p, v0)
@@ -79,7 +84,7 @@ def t_events_during_a_training_count_for_the_next():
         v2 = b.wait_version(p, v1)
         check("nothing is lost for the next", (number(v2) or 0) >= 2, v2)
         train(b, p, v2)
-        check("and in the end 27 examples are trained on", wait_for(lambda: b.counter(p) == 0, 20) and len(b.examples()) == 27, b.counter(p))
+        check("and in the end 27 examples are trained on", wait_for(lambda: b.counter(p) == 0, 60) and len(b.examples()) == 27, b.counter(p))
 
 
 @both
@@ -89,14 +94,14 @@ def t_fewer_than_two_labels(open_backend):
         v0 = b.version(p)
         bad = feed(b, [p.labelled(review("positive", i), "positive") for i in range(6)])
         check("stored", not bad, bad)
-        text = wait_for(lambda: (lambda t: t if "needs 2 labels, has 1" in t else None)(b.get("/status?project=1").body.decode()), 10)
+        text = wait_for(lambda: (lambda t: t if "needs 2 labels, has 1" in t else None)(b.get("/status?project=1").body.decode()))
         check("status says: needs 2 labels, has 1", text, lambda: b.get("/status?project=1"))
         code, out, err = b.cli("status", "--project", 1)
         check("prelabel status says it too", code == 0 and "needs 2 labels, has 1" in out, (code, out, err))
         check("the version in force stays", b.version(p) == v0)
         a = b.hook(p.event("START_TRAINING"))
         check("START_TRAINING is no error for Label Studio", a.status in (200, 201, 202), a)
-        time.sleep(0.7)
+        check("it ends", wait_for(lambda: not open_jobs(b)), lambda: b.get("/status?project=1"))
         check("and publishes nothing", b.version(p) == v0)
         code, out, err = b.cli("train", "--project", 1)
         check("prelabel train: exit 1, one line says why", code == 1 and "needs 2 labels, has 1" in err and len(err.strip().splitlines()) == 1, (code, out, err))
@@ -112,7 +117,7 @@ def t_no_annotation_at_all():
         p = Project()
         v0 = b.version(p)
         check("START_TRAINING of an empty project: 2xx", b.hook(p.event("START_TRAINING")).status in (200, 201, 202))
-        time.sleep(1)
+        check("it ends", wait_for(lambda: not open_jobs(b)), lambda: b.get("/status?project=1"))
         check("nothing is published, nothing breaks", b.version(p) == v0 and "needs 2 labels, has 0" in b.get("/status?project=1").body.decode(),
               lambda: b.get("/status?project=1"))
 
@@ -132,7 +137,7 @@ def t_a_label_is_added():
         check("predictions are of the version before or after", got in (v, after), (v, got, after))
         why = wrong_predictions(a, 2, p, version=got)
         check("predictions stay well-formed", not why, why)
-        v2 = wait_for(lambda: (lambda w: w if number(w) == 2 else None)(b.version(p)), 30)
+        v2 = wait_for(lambda: (lambda w: w if number(w) == 2 else None)(b.version(p)), 90)
         check("the changed label set is trained on without being asked", v2 and digest(v2) == digest(v), (v, v2))
         feed(b, p.some(18, labels=["neutral", "positive", "negative"], start=12))
         v2 = train(b, p, v2)
@@ -270,7 +275,7 @@ def t_trained_without_supervisor():
         p = Project()
         v0 = b.version(p)
         feed(b, p.some(6))
-        v1 = b.wait_version(p, v0, 20)
+        v1 = b.wait_version(p, v0)
         check("plain CGI: the sixth annotation trains", number(v1) == 1, v1)
 
 
@@ -306,13 +311,17 @@ def t_no_call_inside_a_request():
     """reliability.md R3: Label Studio is never called inside a request; only a training calls it."""
     p = Project()
     with Studio(p) as ls, Server(LABEL_STUDIO_HOST=ls.url, LABEL_STUDIO_API_KEY=ls.key, **QUIET) as b:
+        well = threading.Event()
+
         def hang(h, path):
-            time.sleep(3)
+            well.wait(30)
             return False
         ls.fault = hang
         b.version(p)
-        worst = max([b.hook(e).seconds for e in p.some(5)] + [b.predict(p, ["x"]).seconds, b.setup(p).seconds, b.get("/health").seconds, b.hook(p.event("START_TRAINING")).seconds])
-        check("a Label Studio that hangs slows no answer", worst < 1, worst)
+        asked = [lambda e=e: b.hook(e) for e in p.some(5)] + [lambda: b.predict(p, ["x"]), lambda: b.setup(p), lambda: b.get("/health"), lambda: b.hook(p.event("START_TRAINING"))]
+        worst = max(b.timed(ask).seconds for ask in asked)
+        well.set()
+        check("a Label Studio that hangs slows no answer", worst < SLOW, worst)
 
 
 def t_export_and_webhooks_reach_the_same():
@@ -437,7 +446,7 @@ def t_the_key_is_refused():
         b.version(p)
         feed(b, p.some(6))
         b.hook(p.event("START_TRAINING"))
-        text = wait_for(lambda: (lambda t: t if "401" in t or "refused" in t or "disabled" in t else None)(b.get("/status?project=1").body.decode()), 15)
+        text = wait_for(lambda: (lambda t: t if "401" in t or "refused" in t or "disabled" in t else None)(b.get("/status?project=1").body.decode()))
         check("a refused key shows in the status", text, lambda: b.get("/status?project=1"))
         check("and the key itself does not", "0" * 40 not in b.get("/status").body.decode() + b.log_text())
         check("predictions go on", not wrong_predictions(b.predict(p, ["x"]), 1, p))
