@@ -17,6 +17,11 @@ import time
 
 BUILD = os.environ.get("BUILD", "build")
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tests/http"))
+sys.dont_write_bytecode = True
+from harness import Stopwatch, free_port  # noqa: E402
+
+WAIT = 60       # for what is not itself promised within a time
 SLOW = 4 if os.environ.get("SANITIZE") else 1
 passed = failed = 0
 
@@ -38,12 +43,6 @@ def until(condition, seconds):
         if value or time.monotonic() > end:
             return value
         time.sleep(0.01)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Start:
@@ -76,9 +75,9 @@ class Start:
                                         cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self.stderr,
                                         stderr=self.stderr, start_new_session=True)
         if wait:
-            until(lambda: self.process.poll() is not None or self.get("/") is not None, 10)
+            until(lambda: self.process.poll() is not None or self.get("/") is not None, WAIT)
 
-    def get(self, path, timeout=10):
+    def get(self, path, timeout=WAIT):
         """The body of the answer, None where there is none."""
         try:
             with socket.create_connection((self.env.get("HOST", "127.0.0.1"), self.port), timeout) as s:
@@ -158,7 +157,11 @@ class Start:
     def signal(self, number):
         os.kill(self.process.pid, number)
 
-    def wait(self, seconds=30):
+    def stopwatch(self):
+        """Of all that runs now: what the machine has no processor for is not its time."""
+        return Stopwatch(self.processes())
+
+    def wait(self, seconds=WAIT):
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -210,9 +213,10 @@ def serves_and_stops():
     with open("/proc/%d/limits" % s.pids("predict")[0]) as f:
         core = [line for line in f if line.startswith("Max core")]
     check("no core files", core[0].split()[4] in "01", core)
-    t = time.monotonic()
-    check("SIGTERM: exit status 0", s.stop() == 0, s.process.returncode)
-    check("within 2 s when nothing is under way", time.monotonic() - t < 2 * SLOW, time.monotonic() - t)
+    watch = s.stopwatch()
+    status, took = s.stop(), watch.seconds()
+    check("SIGTERM: exit status 0", status == 0, status)
+    check("within 2 s when nothing is under way", took < 2 * SLOW, took)
     check("nobody is left", not nobody_within(s, 0), s.processes())
     check("the folders of the start are gone",
           not os.path.exists(run_dir) and os.listdir(s.env["MODEL_DIR"]) == [], run_dir)
@@ -240,7 +244,7 @@ def settings_and_secrets():
     missing = [name for name in plain if any(name not in e for e in env.values())]
     check("every setting of env.c is in lighttpd.conf's list", len(plain) > 10 and not missing, missing)
     s.due(7)
-    until(lambda: s.log("train", "nice"), 5)
+    until(lambda: s.log("train", "nice"), WAIT)
     check("a trainer is nice, can read the settings, has the key and none of the passwords",
           [w for _, _, w in s.log("train", "nice")] == ["train nice 10 settings 1 key 1 auth 0"], s.log("train"))
     s.stop()
@@ -250,15 +254,15 @@ def settings_and_secrets():
 def order_of_the_stop():
     s = Start()
     s.due(1, 2)
-    until(lambda: len(s.log("start", "train")) == 2, 5)
+    until(lambda: len(s.log("start", "train")) == 2, WAIT)
     # A request under way when the signal comes.
     slow = subprocess.Popen([sys.executable, "-c", """
 import socket
 s = socket.create_connection(("127.0.0.1", %d))
-s.sendall(b"GET /predict/sleep?1.5 HTTP/1.0\\r\\n\\r\\n")
+s.sendall(b"GET /predict/sleep?3 HTTP/1.0\\r\\n\\r\\n")
 print(b"".join(iter(lambda: s.recv(4096), b"")).decode().split()[1])""" % s.port],
                             stdout=subprocess.PIPE, text=True)
-    time.sleep(0.4 * SLOW)
+    check("the request is under way", until(lambda: s.log("asked", "predict"), WAIT), s.log("asked"))
     pgid = os.getpgid(s.process.pid)
     os.killpg(pgid, signal.SIGTERM)          # as a terminal, make, a service manager do
     time.sleep(0.2)
@@ -266,7 +270,7 @@ print(b"".join(iter(lambda: s.recv(4096), b"")).decode().split()[1])""" % s.port
         os.killpg(pgid, number)
     status = s.wait()
     check("SIGTERM to the whole group, then SIGINT and SIGTERM: exit status 0", status == 0, status)
-    check("the request under way was answered", slow.communicate(timeout=10)[0].strip() == "200")
+    check("the request under way was answered", slow.communicate(timeout=WAIT)[0].strip() == "200")
     answered = [t for t, _, w in s.log("answered", "predict") if w]
     programs = [t for t, _, w in s.log("end") if "train" not in w]
     trainers = [t for t, _, w in s.log("end", "train")]
@@ -280,12 +284,12 @@ print(b"".join(iter(lambda: s.recv(4096), b"")).decode().split()[1])""" % s.port
 def the_deaf():
     s = Start(STUB_DEAF="setup")
     s.due(1, r1="deaf")
-    until(lambda: s.log("start", "train"), 5)
-    t = time.monotonic()
+    until(lambda: s.log("start", "train"), WAIT)
+    watch, t = s.stopwatch(), time.monotonic()
     status = s.stop()
-    took = time.monotonic() - t
+    took, wall = watch.seconds(), time.monotonic() - t
     check("a program and a trainer that ignore SIGTERM are killed in bounded time",
-          status == 0 and 9 < took < 16 and not nobody_within(s, 0), (status, took, s.processes()))
+          status == 0 and 9 < wall and took < 16 and not nobody_within(s, 0), (status, took, wall, s.processes()))
     check("and the log says so", "did not end within" in s.said(), s.said())
     s.close()
 
@@ -293,9 +297,9 @@ def the_deaf():
 def lighttpd_killed():
     s = Start()
     s.due(1)
-    until(lambda: s.log("start", "train"), 5)
+    until(lambda: s.log("start", "train"), WAIT)
     os.kill(s.pids("lighttpd")[0], signal.SIGKILL)
-    status = s.wait(10)
+    status = s.wait()
     check("lighttpd killed: exit status 1", status == 1, status)
     check("the line that says why", "lighttpd was killed by signal 9" in s.said(), s.said())
     check("nobody is left of it", not nobody_within(s, 0), s.processes())
@@ -309,7 +313,7 @@ def orphans_are_ended():
     lighttpd = s.pids("lighttpd")[0]
     os.kill(lighttpd, signal.SIGSTOP)        # it can't restart or end anybody
     os.kill(lighttpd, signal.SIGKILL)
-    status = s.wait(15)
+    status = s.wait()
     check("with deaf orphans too: exit status 1, nobody left", status == 1 and not nobody_within(s, 0),
           (status, s.processes()))
     s.close()
@@ -322,34 +326,38 @@ def program_killed():
         before, answers = s.pid_of(path), []
         os.kill(before, signal.SIGKILL)
         end = time.monotonic() + 0.2
-        while time.monotonic() < end:
+        while time.monotonic() < end or len(answers) < 9:
             s.get(path)
             answers.append(s.status)
         # What was just under way at the one that ended comes back as /error's answer.
         check("killed, %s goes on answering" % path, answers.count(200) >= len(answers) - 2 and answers[-1] == 200,
               answers[:9])
-    until(lambda: len(s.processes()) == everybody, 5)
+    until(lambda: len(s.processes()) == everybody, WAIT)
     check("each is started again, no zombie is left", len(s.processes()) == everybody, s.processes())
     check("the stop works as before", s.stop() == 0 and not nobody_within(s, 0), s.processes())
     s.close()
 
 
 def supervisor_killed():
-    s = Start()
+    # Any start sweeps what is dead in /tmp, that of another test as well.
+    runs = tempfile.mkdtemp(prefix="runs.")
+    s = Start(XDG_RUNTIME_DIR=runs)
     s.due(1, 2, r1="deaf")
-    until(lambda: len(s.log("start", "train")) == 2, 5)
+    until(lambda: len(s.log("start", "train")) == 2, WAIT)
     run_dir = s.run_dir()
+    watch = s.stopwatch()
     s.signal(signal.SIGKILL)
     s.wait()
-    check("the supervisor killed: within a second nobody lives", not nobody_within(s, 1), s.processes())
-    check("its folder is left", os.path.exists(run_dir))
-    again = Start(folder=s.folder, PORT=s.port, TOKEN_PATTERN="word1")
+    left, took = nobody_within(s, WAIT), watch.seconds()
+    check("the supervisor killed: within a second nobody lives", not left and took < SLOW, (left, took))
+    check("its folder is left", os.path.exists(run_dir) and run_dir.startswith(runs), run_dir)
+    again = Start(folder=s.folder, PORT=s.port, TOKEN_PATTERN="word1", XDG_RUNTIME_DIR=runs)
     env = again.get("/predict/env") or ""
     check("the next start serves at once, with its own settings", "TOKEN_PATTERN=word1" in env, env)
     check("and has swept that folder, and not its own",
           not os.path.exists(run_dir) and os.path.exists(again.run_dir()) and
           len([f for f in os.listdir(again.env["MODEL_DIR"]) if f.startswith("upload.")]) == 1, run_dir)
-    third = Start()
+    third = Start(XDG_RUNTIME_DIR=runs)
     check("nor that of another one that runs", os.path.exists(again.run_dir()) and again.pid_of("/predict"))
     third.stop()
     third.close()
@@ -357,6 +365,7 @@ def supervisor_killed():
     check("nobody is left of both", not nobody_within(s, 0), s.processes())
     again.close()
     s.stderr.close()
+    shutil.rmtree(runs, ignore_errors=True)
 
 
 def port_taken():
@@ -366,27 +375,34 @@ def port_taken():
         port = taken.getsockname()[1]
         t = time.monotonic()
         s = Start(PORT=port, wait=False)
-        status = s.wait(10)
-        took = time.monotonic() - t
+        watch = Stopwatch([s.process.pid])
+        status = s.wait()
+        took, wall = watch.seconds(), time.monotonic() - t
         lines = s.said().splitlines()
         check("a taken port: one line names it, exit status 1 after 2 s",
-              status == 1 and len(lines) == 1 and "127.0.0.1:%d is taken" % port in lines[0] and 1.9 < took < 4,
-              (status, took, lines))
+              status == 1 and len(lines) == 1 and "127.0.0.1:%d is taken" % port in lines[0] and 1.9 < wall and took < 4 * SLOW,
+              (status, took, wall, lines))
         check("and nothing was started", not s.log("start") and not s.processes(), s.log("start"))
         s.close()
-    # A former start that lets go of it in time.
-    with socket.socket() as former:
-        former.bind(("127.0.0.1", 0))
-        former.listen()
-        port = former.getsockname()[1]
-        s = Start(PORT=port, wait=False)
-        time.sleep(0.7)
-        former.close()
-        check("a port that is let go within 2 s is waited for", until(lambda: s.get("/"), 5), s.said())
+    # A former start that lets go of it in time; where the machine made it late there is nothing to see.
+    for _ in range(5):
+        with socket.socket() as former:
+            former.bind(("127.0.0.1", 0))
+            former.listen()
+            t = time.monotonic()
+            s = Start(PORT=former.getsockname()[1], wait=False)
+            time.sleep(0.7)
+            former.close()
+            late = time.monotonic() - t > 1.5
+        serves = until(lambda: s.process.poll() is not None or s.get("/"), WAIT) and s.process.poll() is None
+        said = s.said()
         s.stop()
         s.close()
+        if not late:
+            break
+    check("a port that is let go within 2 s is waited for", serves and not late, (late, said))
     s = Start(HOST="203.0.113.1", wait=False)
-    status = s.wait(10)
+    status = s.wait()
     check("an address that isn't ours: one line", status == 1 and "203.0.113.1" in s.said() and
           len(s.said().splitlines()) == 1, s.said())
     s.close()
@@ -395,24 +411,25 @@ def port_taken():
 def trainers():
     s = Start()
     s.due(1, 2, 3)
-    until(lambda: len(s.log("start", "train")) >= 2, 5)
+    until(lambda: len(s.log("start", "train")) >= 2, WAIT)
     time.sleep(2.2)
     rows = [w for _, _, w in s.log("start", "train")]
     check("at most two trainers, none twice for a row", sorted(rows) == ["start train 1", "start train 2"], rows)
     check("they are processes of their own", len(s.trainers()) == 2, s.processes())
     # One killed: its place goes to the row that waits; its own waits a while.
     first = [pid for _, pid, w in s.log("start", "train") if w.endswith(" 1")][0]
+    watch, t = s.stopwatch(), time.monotonic()
     os.kill(first, signal.SIGKILL)
-    t = time.monotonic()
-    until(lambda: s.log("start", "train", "3"), 3)
-    check("a killed trainer's place is taken at once", s.log("start", "train", "3") and
-          s.log("start", "train", "3")[0][0] - t < 0.5 * SLOW, s.log("start", "train"))
+    until(lambda: s.log("start", "train", "3"), WAIT)
+    took = watch.seconds()
+    check("a killed trainer's place is taken at once", s.log("start", "train", "3") and took < 0.5 * SLOW,
+          (took, s.log("start", "train")))
     check("the log names the row and the signal", "row 1: the trainer was killed by signal 9" in s.said(), s.said())
     s.due(1)
     os.kill([pid for _, pid, w in s.log("start", "train") if w.endswith(" 2")][0], signal.SIGTERM)
-    again = until(lambda: len(s.log("start", "train", "1")) == 2, 8)
-    gap = s.log("start", "train", "1")[-1][0] - t
-    check("the killed one's row is trained again after a pause", again and 4.5 < gap < 7 * SLOW, gap)
+    again = until(lambda: len(s.log("start", "train", "1")) == 2, WAIT)
+    gap, took = s.log("start", "train", "1")[-1][0] - t, watch.seconds()
+    check("the killed one's row is trained again after a pause", again and 4.5 < gap and took < 7 * SLOW, (gap, took))
     s.stop()
     check("no zombie, nobody left", not nobody_within(s, 0), s.processes())
     s.close()
@@ -421,12 +438,15 @@ def trainers():
 def failing_trainers():
     s = Start()
     s.due(1, 2, r1="fail", r2="done")
+    until(lambda: "row 1: the trainer ended" in s.said() and s.log("start", "train", "2"), WAIT)
     time.sleep(3.5)
-    check("a trainer that fails is not started again and again", len(s.log("start", "train", "1")) == 1,
+    starts = [t for t, _, _ in s.log("start", "train", "1")]
+    check("a trainer that fails is not started again and again", starts and all(b - a > 4.5 for a, b in zip(starts, starts[1:])),
           s.log("start", "train"))
     check("one that did its work is not either", len(s.log("start", "train", "2")) == 1, s.log("start", "train"))
     check("the log names the failure", "row 1: the trainer ended with status 1" in s.said(), s.said())
     os.unlink(s.due_path)
+    until(lambda: "looking for due trainings" in s.said(), WAIT)
     time.sleep(2.5)
     check("a store that can't be read is said once", s.said().count("looking for due trainings") == 1, s.said())
     s.stop()
@@ -440,35 +460,35 @@ def wakes():
         how = {"r%d" % row: "done"}
         # Between two looks, so that luck can't pass for a wake.
         last = s.log("look")[-1][0]
-        until(lambda: s.log("look")[-1][0] > last, 2)
+        until(lambda: s.log("look")[-1][0] > last, WAIT)
         time.sleep(0.1)
+        watch, t = s.stopwatch(), time.monotonic()
         s.due(row, **how)
-        t = time.monotonic()
         s.get("/webhook")
-        until(lambda: s.log("start", "train", str(row)), 3)
-        latencies.append(s.log("start", "train", str(row))[0][0] - t)
+        until(lambda: s.log("start", "train", str(row)), WAIT)
+        latencies.append(min(watch.seconds(), s.log("start", "train", str(row))[0][0] - t))
     check("an event starts the trainer at once (%.0f ms at most)" % (max(latencies) * 1000),
           max(latencies) < 0.3 * SLOW, latencies)
     check("the program learns that it was heard", {w for _, _, w in s.log("wake")} == {"wake taken"}, s.log("wake"))
-    n, woken = len(s.log("look")), s.switches()
+    n, woken, t = len(s.log("look")), s.switches(), time.monotonic()
     time.sleep(3)
-    looks, woken = len(s.log("look")) - n, s.switches() - woken
-    check("without events it looks once a second", 2 <= looks <= 4, looks)
-    check("and sleeps in between", woken < 20, woken)
+    until(lambda: len(s.log("look")) - n >= 2, WAIT)
+    looks, woken, took = len(s.log("look")) - n, s.switches() - woken, time.monotonic() - t
+    check("without events it looks once a second", 2 <= looks <= took + 1, (looks, took))
+    check("and sleeps in between", woken < 20 * took / 3, (woken, took))
     with open("/proc/%d/stat" % s.process.pid) as f:
         ticks = sum(map(int, f.read().rpartition(")")[2].split()[11:13]))
     check("and uses next to no processor time", ticks <= 20 * SLOW, ticks)
     # More than a socket holds, while the supervisor can't read: nobody blocks, and all is well after it.
     s.signal(signal.SIGSTOP)
-    t = time.monotonic()
-    for _ in range(400):
-        s.get("/webhook", timeout=2)
-    took = time.monotonic() - t
-    until(lambda: len(s.log("wake")) >= 405, 3)
+    watch = s.stopwatch()
+    silent = sum(s.get("/webhook", timeout=20) is None for _ in range(400))
+    took = watch.seconds()
+    until(lambda: len(s.log("wake")) >= 405, WAIT)
     s.signal(signal.SIGCONT)
-    check("a wake never blocks and is never lost", took < 8 * SLOW and
+    check("a wake never blocks and is never lost", not silent and took < 8 * SLOW and
           {w for _, _, w in s.log("wake")} == {"wake taken"} and len(s.log("wake")) == 405,
-          (took, len(s.log("wake"))))
+          (silent, took, len(s.log("wake"))))
     s.stop()
     s.close()
 
@@ -478,7 +498,7 @@ def bad_starts():
     s.stop()
     shutil.rmtree(os.path.join(s.folder, "cgi"))
     again = Start(folder=s.folder, wait=False)
-    status = again.wait(10)
+    status = again.wait()
     check("no programs: exit status 1 and a line, nobody left",
           status == 1 and "folder of the programs" in again.said() and not nobody_within(again, 0),
           (status, again.said()))
@@ -489,7 +509,7 @@ def bad_starts():
     with open(os.path.join(s.folder, "lighttpd.conf"), "a") as f:
         f.write("server.port = env.THIS_IS_NOT_SET\n")
     again = Start(folder=s.folder, wait=False)
-    status = again.wait(10)
+    status = again.wait()
     check("a broken lighttpd.conf: exit status 1 and a line",
           status == 1 and "lighttpd ended with status" in again.said(), (status, again.said()))
     again.close()
@@ -502,14 +522,14 @@ def refusals():
     os.rename(os.path.join(s.folder, "cgi/status"), os.path.join(s.folder, "cgi/status.away"))
     for pid in s.pids("status"):
         os.kill(pid, signal.SIGKILL)
-    time.sleep(0.1)
+    until(lambda: not s.pids("status"), WAIT)
     found = {}
     for name, request in {
             400: b"GET / HTTP/1.1\r\n\r\n", 411: b"POST /predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
             413: b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n",
             431: b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 9000 + b"\r\n\r\n",
             503: b"GET / HTTP/1.0\r\n\r\n"}.items():
-        with socket.create_connection(("127.0.0.1", s.port), 5) as c:
+        with socket.create_connection(("127.0.0.1", s.port), WAIT) as c:
             c.sendall(request)
             answer = b""
             while True:
