@@ -70,7 +70,7 @@ start() {
     began=$(now_ms)
     sh "$here/container.sh" run "$1" -v "$work/data:/data" PORT="$port" >"$work/log" 2>&1 &
     server=$!
-    for _ in $(seq 500); do
+    for _ in $(seq 3000); do
         ! curl -sf -o "$work/livez" "http://127.0.0.1:$port/livez" || break
         sleep 0.02
     done

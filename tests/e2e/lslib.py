@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -13,16 +14,13 @@ import urllib.parse
 import urllib.request
 from http.cookiejar import CookieJar
 
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "http"))
+from harness import free_port  # noqa: E402, F401
+
 LS_VERSION = "1.23.2"
 ADMIN_EMAIL = "admin@example.com"
 ADMIN_PASSWORD = "Passw0rd-for-tests"
 LEGACY_TOKEN = "e2e0e2e0e2e0e2e0e2e0e2e0e2e0e2e0e2e0e2e0"  # 40 chars, as Label Studio's own
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):

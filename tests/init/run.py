@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,9 @@ import urllib.request
 import zipfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests/http"))
+sys.dont_write_bytecode = True
+from harness import free_port  # noqa: E402
 BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
 WORK = tempfile.mkdtemp(prefix="prelabel-init-")
 DEST = os.path.join(WORK, "dest")
@@ -66,12 +68,6 @@ def make_tree(*args):
     return p.returncode, p.stdout
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 class Started:
     """`prelabel start DIR ...` until the block ends."""
 
@@ -96,7 +92,7 @@ class Started:
         if self.p.poll() is None:
             self.p.send_signal(signal.SIGTERM)
         try:
-            self.status = self.p.wait(30)
+            self.status = self.p.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self.p.pid, signal.SIGKILL)
             self.status = None

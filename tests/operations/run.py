@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,7 +21,10 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "http"))
+sys.dont_write_bytecode = True
 import messages  # noqa: E402
+from harness import free_port  # noqa: E402
 
 TOP = os.getcwd()
 BUILD = os.path.abspath(os.environ.get("BUILD", "build"))
@@ -51,12 +53,6 @@ def until(fn, seconds):
         if got or time.monotonic() > end:
             return got
         time.sleep(0.02)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def environment(store, **more):
@@ -97,7 +93,7 @@ class Service:
             self.child = subprocess.Popen(["prelabel", "start"], env=environment(store, PORT=str(self.port), **more), cwd=SCRATCH,
                                           stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
         Service.started.append(self)
-        until(lambda: self.child.poll() is not None or self.ask("GET", "/livez")[0] == 200, 20)
+        until(lambda: self.child.poll() is not None or self.ask("GET", "/livez")[0] == 200, 60)
 
     def ask(self, method, path, body=None, **headers):
         con = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -131,7 +127,7 @@ class Service:
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
             try:
-                self.child.wait(timeout=30)
+                self.child.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self.child.kill()
                 self.child.wait()
@@ -166,7 +162,7 @@ class Load:
         self.service, self.next, self.stored, self.other, self.on = service, first, 0, [], True
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
-        until(lambda: self.stored > 20, 10)
+        until(lambda: self.stored > 20, 60)
 
     def run(self):
         while self.on:
@@ -221,7 +217,7 @@ def t_restore():
     check("restore: the backup", sh("backup", store, BACKUP=to)[0] == 0)
     more = [s.annotate(i) for i in range(61, 90)]
     prelabel(store, "train")
-    later = until(lambda: s.serves()[0] != before[0] and s.serves(), 10)
+    later = until(lambda: s.serves()[0] != before[0] and s.serves(), 60)
     check("restore: later there is another version", later and "-2-" in later[0] and set(more) == {201}, later)
     # As after a crash: the log stays.
     with open(store + "/prelabel.sqlite3-wal", "rb") as f:
@@ -269,7 +265,7 @@ def t_upgrade():
     code, out, err = prelabel(store, "status")
     check("downgrade: a command refuses", code == 1 and refusal in err, err)
     s = Service(store)
-    until(lambda: s.child.poll() is not None, 10)
+    until(lambda: s.child.poll() is not None, 60)
     check("downgrade: a start refuses", s.child.poll() == 1 and refusal in s.log(), (s.child.poll(), s.log()))
     s.stop()
     answer = cgi(store, "status", "/status")
@@ -311,12 +307,13 @@ def t_logs():
     refused = s.annotate(1)
     stored = [s.annotate(i, **{"X-Webhook-Secret": "verysecret2"}) for i in range(1, 20)]
     check("logs: an event needs the secret", refused == 401 and set(stored) == {201}, (refused, stored))
+    until(lambda: s.log().count("/webhook 201") == 19, 60)      # a line is written when the answer is out
     code, out = sh("rotate", store, cwd=folder)
     check("logs: rotating runs", code == 0, out)
     s.ask("GET", "/nowhere")
     with open(log + ".1", "rb") as f:
         old = f.read()
-    new = until(lambda: b"/nowhere" in open(log, "rb").read() and open(log, "rb").read(), 5) or b""
+    new = until(lambda: b"/nowhere" in open(log, "rb").read() and open(log, "rb").read(), 60) or b""
     check("logs: the old lines are in the old file", b"serving http://" in old and b"/webhook 201" in old, old[-300:])
     check("logs: the new file begins with new lines", re.match(rb"\d{4}-\d\d-\d\dT", new) and b"\0" not in new and b"/webhook" not in new, new[:300])
     s.stop()
@@ -382,13 +379,13 @@ def t_stop():
     for who in ("the next start", "prelabel train --due"):
         s = Service(store)
         s.ask("POST", "/train", {"project": 5})
-        running = until(lambda: count(db, job) == "running", 10)
+        running = until(lambda: count(db, job) == "running", 60)
         s.stop()
         check("stop: a training under way is handed back", running and count(db, job) == "queued" and "handed back" in s.log(), s.log())
         number = count(db, "SELECT count(*) FROM model_version")
         if who == "the next start":
             s = Service(store)
-            done = until(lambda: count(db, job) == "done", 60)
+            done = until(lambda: count(db, job) == "done", 300)
             s.stop()
         else:
             code, _, err = prelabel(store, "train", "--due")

@@ -88,7 +88,7 @@ class Bare(h.Backend):
         began = time.monotonic()
         self.proc = root.popen("start", env={"PORT": str(self.port), "HOST": self.host, "START_TRAINING_EACH_N_UPDATES": "2", **env},
                                stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        self.up = h.wait_for(lambda: self.proc.poll() is None and self.alive(), 20, 0.005)
+        self.up = h.wait_for(lambda: self.proc.poll() is None and self.alive(), 60, 0.005)
         self.seconds = time.monotonic() - began
 
     request = h.Server.request
@@ -105,7 +105,7 @@ class Bare(h.Backend):
         if self.proc.poll() is None:
             self.proc.terminate()
         try:
-            self.proc.wait(20)
+            self.proc.wait(60)
         except subprocess.TimeoutExpired:
             self.proc.kill()
             self.proc.wait()

@@ -72,7 +72,7 @@ again() { kill -9 "$(systemctl show -P MainPID prelabel@predict)" && asks predic
 only_0() { pid=$(systemctl show -P MainPID "prelabel@$1"); [ "$(readlink /proc/$pid/fd/2)" != "$(readlink /proc/$pid/fd/0)" ] &&
            [ "$(readlink /proc/$pid/fd/1)" = "$(readlink /proc/$pid/fd/2)" ]; }
 key() { tr '\0' '\n' <"/proc/$(systemctl show -P MainPID "prelabel@$1")/environ" | grep -q ^LABEL_STUDIO_API_KEY; }
-trained() { for i in $(seq 50); do journal -u prelabel@webhook | grep -q 'INFO train .*published' && return; sleep 0.2; done; journal; return 1; }
+trained() { for i in $(seq 300); do journal -u prelabel@webhook | grep -q 'INFO train .*published' && return; sleep 0.2; done; journal; return 1; }
 none() { ! "$@"; }
 
 systemd-sysusers
