@@ -217,8 +217,17 @@ class Start:
             self.child.poll()
             self.processes()
             return [p for p in self.known if alive(p)]
-        wait_for(lambda: not living(), timeout)
-        return [(p, role_of(p[0])) for p in living()]
+        def none():
+            """Twice: one that just becomes its program has no environment to be known by, and is orphaned by now."""
+            nonlocal left
+            left = living()
+            if not left:
+                time.sleep(0.1)
+                left = living()
+            return not left
+        left = []
+        wait_for(none, timeout)
+        return [(p, role_of(p[0])) for p in left]
 
     def stop(self, grace=60):
         """SIGTERM to the supervisor, as a service manager would send it; what still lives after that."""
