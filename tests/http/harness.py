@@ -376,8 +376,9 @@ class Server(Backend):
 
     def start(self, seconds=60):
         self.launch()
-        if not wait_for(lambda: self.proc.poll() is not None or self.alive(), seconds, 0.02) or self.proc.poll() is not None:
+        if not wait_for(lambda: self.proc.poll() is not None or self.alive(), seconds, 0.01) or self.proc.poll() is not None:
             raise AssertionError(f"no start: exit {self.proc.poll()}; {self.log_text()[-600:]}")
+        self.answered = time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def alive(self):
         try:

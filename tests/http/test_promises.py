@@ -62,7 +62,8 @@ def r01_durable_kill():
         check("under load only 201 (or 503)", not bad, bad[:3])
         have = {int(e[0]) for e in b.examples()}
         lost = sorted(set(acknowledged) - have)
-        check(f"R1: {len(acknowledged)} acknowledged over 20 kills, none lost", len(acknowledged) > 20 and not lost, lost[:5])
+        check(f"R1: {len(acknowledged)} acknowledged over 20 kills, none lost", acknowledged and not lost, lost[:5])
+        check("R1: and those are more than one a kill", len(acknowledged) > 20, len(acknowledged))
         rows = b.db("select count(*) from annotation")[0][0]
         check("R2: each one once, counter = rows", rows == len(have) and b.counter(p) == rows, (rows, len(have), b.counter(p)))
         again = [b.hook(e).status for e in list(acknowledged.values())[:200]]

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import BUILD, ROOT, Project, Server, check, free_port, prelabel, processes_with, settings
+from harness import BUILD, ROOT, Project, Server, check, free_port, prelabel, processes_with, settings, wait_for
 
 BAD = (("PORT", "abc"), ("PORT", "70000"), ("PORT", "-1"), ("PORT", "90.5"), ("PORT", "9090x"), ("START_TRAINING_EACH_N_UPDATES", "0"),
        ("START_TRAINING_EACH_N_UPDATES", "-5"), ("START_TRAINING_EACH_N_UPDATES", "ten"), ("START_TRAINING_EACH_N_UPDATES", "1.5"),
@@ -140,6 +140,7 @@ def t_log_level():
     with Server(LOG_LEVEL="DEBUG") as b:
         b.predict(Project(), ["secret text of a task"])
         b.post("/predict", b"{")
+        wait_for(lambda: len(b.log_text()) > len(quiet), 5)     # a journal takes its time
         loud = b.log_text()
         check("DEBUG says more than ERROR", len(loud) > len(quiet), (len(loud), len(quiet)))
         check("texts of tasks are not logged", "secret text" not in loud)

@@ -2,7 +2,7 @@
 # ci.sh [SERVER...] - the web servers of deploy/, each through tests/http: the real ones of
 # Debian with the fragments as `make install` puts them.  As root on Debian.
 #
-#   WEB_GROUPS="basics contract"   some groups instead of those that are usual for a server
+#   WEB_GROUPS="basics contract"   some groups in place of all
 #
 # lighttpd, apache-fcgid, apache-cgid, nginx.  No service of the distribution is started.
 # Closes with `N passed, N failed`.
@@ -52,14 +52,8 @@ else
 fi
 
 for server; do
-    # All for two of them.  The others differ in how a program is started and what the web
-    # server refuses, which these groups are about.
-    case $server in
-    apache-fcgid | nginx) groups= ;;
-    *)                    groups='basics contract webhook status' ;;
-    esac
     # shellcheck disable=SC2086
-    python3 -B tests/web/suite.py "$server" ${WEB_GROUPS:-$groups} >"$BUILD/web-$server.log" 2>&1 || :
+    python3 -B tests/web/suite.py "$server" $WEB_GROUPS >"$BUILD/web-$server.log" 2>&1 || :
     grep -aE '^(FAIL|skip|#)' "$BUILD/web-$server.log" || :
     # shellcheck disable=SC2046
     set -- $(awk '/^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 } END { print p + 0, p + f ? f + 0 : 1 }' "$BUILD/web-$server.log")

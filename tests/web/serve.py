@@ -23,7 +23,7 @@ import time
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LIBC = ctypes.CDLL(None)
-STAGE = os.environ["WEB_STAGE"]
+STAGE = os.environ.get("WEB_STAGE", "")
 SHARE = os.path.join(STAGE, "share/prelabel/web")
 LIB = os.path.join(STAGE, "lib/prelabel")
 MODULES = "/usr/lib/apache2/modules/mod_"

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """
-suite.py SERVER [NAME...] - tests/http through one of the web servers (serve.py).
+suite.py SERVER [NAME...] - tests/http through one of the web servers (serve.py) or the units of
+systemd (tests/systemd/serve.py).
 
 All of it but what goes past the web server (the programs run as CGI by the test itself) and
 the checks named below, which speak of `prelabel start`: each with its reason.
@@ -15,28 +16,67 @@ sys.dont_write_bytecode = True
 
 OTHER_USER = "the test's own CGI program is of another user than the web server's, whose file of counts it does not trust"
 
+NO_WAL = "between two requests no program has the store open, and the last one took the WAL away"
+# Of another folder.
+SYSTEMD = os.path.join(os.path.dirname(HERE), "systemd")
+COMMAND = {"systemd": SYSTEMD, "systemd-sockets": SYSTEMD, "confined": SYSTEMD}
+
 # servers, the beginning of a check's name, why it says nothing there
 SKIPPED = (
     ("*", "basics: a port in use", "exit status and words are those of `prelabel start`"),
-    ("apache-fcgid apache-cgid nginx", "promises: lighttpd is there", "it is another web server"),
-    ("apache-fcgid apache-cgid", "promises: cgi/", "Apache starts a program when it is asked for: there may be none to kill"),
+    ("apache-fcgid apache-cgid nginx systemd-sockets", "promises: lighttpd is there", "it is another web server"),
+    ("apache-fcgid apache-cgid systemd-sockets", "promises: cgi/", "a program is started when it is asked for: there may be none to kill"),
     ("apache-fcgid apache-cgid lighttpd", "settings: WORKERS", "how many processes there are stands in the fragment"),
+    ("systemd-sockets", "settings: WORKERS", "a socket has one process"),
     ("apache-fcgid apache-cgid", "settings: THREADS", "a process has one request at a time"),
-    ("apache-fcgid apache-cgid", "settings: workers_and_threads", "as the two above"),
+    ("apache-fcgid apache-cgid systemd-sockets", "settings: workers_and_threads", "as the two above: there may be no process to look at"),
+    ("systemd-sockets", "promises: R1: and those are more than one a kill", "50 to 200 ms after the start few programs are there"),
     ("apache-cgid", "promises: store, WAL, shm", "no program is running that has the store open"),
     ("apache-cgid", "promises: answers under kills", "what is killed is Apache's own starter of programs, the one for /error too"),
     ("apache-cgid", "promises: 150 idle", "a request is a process, here one for each of the 100 half-sent ones"),
+    ("apache-cgid", "metrics: 5 more requests: 0 more loads", "a request is a process, which loads its model"),
+    ("apache-cgid", "metrics: 1 annotations: bytes of", NO_WAL),
+    ("apache-cgid", "metrics: 400 annotations: bytes of", NO_WAL),
+    ("apache-cgid", "metrics: metrics_store_damaged_under_way", NO_WAL),
     ("lighttpd", "promises: sockets for their user alone", "their folder is the user's alone: /run/lighttpd"),
-    ("apache-fcgid apache-cgid lighttpd nginx", "metrics: 12 by the server, 12 by CGI", OTHER_USER),
-    ("apache-fcgid apache-cgid lighttpd nginx", "metrics: a CGI program tells the same", OTHER_USER),
-    ("apache-fcgid apache-cgid lighttpd nginx", "metrics: moved away: a program that came later", OTHER_USER),
-    ("nginx", "promises: sockets for their user alone", "the web server is another user: its group may connect"),
+    ("apache-fcgid apache-cgid lighttpd nginx confined", "metrics: 12 by the server, 12 by CGI", OTHER_USER),
+    ("apache-fcgid apache-cgid lighttpd nginx confined", "metrics: a CGI program tells the same", OTHER_USER),
+    ("apache-fcgid apache-cgid lighttpd nginx confined", "metrics: moved away: a program that came later", OTHER_USER),
+    ("nginx systemd-sockets", "promises: sockets for their user alone", "the web server is another user: its group may connect"),
 )
+
+
+def started(pid):
+    """By CLOCK_BOOTTIME."""
+    with open(f"/proc/{pid}/stat") as f:
+        return int(f.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def proportional(pid):
+    with open(f"/proc/{pid}/smaps_rollup") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("Pss:")) / 1024
+
+
+def measured(harness):
+    """What README.md's table says of this way: (seconds from the first process to the first answer, MB of all after
+    some requests, processes); the fastest of five starts, the memory of the last."""
+    first = []
+    for _ in range(5):
+        with harness.Server() as b:
+            p = harness.Project()
+            ours = {pid for pid, command in b.tree().items() if "serve.py" not in command}
+            first.append(b.answered - min(map(started, ours)))
+            b.version(p)
+            for _ in range(3):
+                b.predict(p, ["good"]), b.hook(p.labelled("good", "positive")), b.get("/status")
+            ours = {pid for pid, command in b.tree().items() if "serve.py" not in command}
+            memory = sum(map(proportional, ours))
+    return min(first), memory, len(ours)
 
 
 def main():
     server, names = sys.argv[1], sys.argv[2:]
-    os.environ["HTTP_CMD"] = f"{sys.executable} -B {HERE}/serve.py {server}"
+    os.environ["HTTP_CMD"] = f"{sys.executable} -B {COMMAND.get(server, HERE)}/serve.py {server}"
     import harness
     import run
     skipped = [(name, why) for servers, name, why in SKIPPED if servers == "*" or server in servers.split()]
@@ -56,6 +96,8 @@ def main():
     for name, why in skipped:
         print(f"# {server}: skipped where it fails: {name}: {why}")
     print(f"# {server}: {time.time() - began:.0f} s", flush=True)
+    if not names:
+        print("# {}: first answer after {:.2f} s, {:.1f} MB (PSS) in {} processes".format(server, *measured(harness)), flush=True)
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 
