@@ -112,6 +112,8 @@ cp $debs/*.deb "$root/debs/"
 mkdir "$root/debs/upgrade"
 cp "$work"/upgrade/*.deb "$root/debs/upgrade/"
 cp tests/deb/machine.sh "$root/debs/"
+mkdir "$root/debs/tests"
+cp -R tests/http "$root/debs/tests/"
 
 began=$(date +%s)
 # shellcheck disable=SC2016
@@ -122,9 +124,9 @@ ROOT=$root CACHE=$cache/archives VERSION=$version unshare --mount --pid --fork -
     mount -t tmpfs tmpfs "$ROOT/run" &&
     mount --bind "$CACHE" "$ROOT/var/cache/apt/archives" || exit 1
     exec env -i HOME=/root TERM=dumb PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
-        DEBIAN_FRONTEND=noninteractive VERSION="$VERSION" chroot "$ROOT" timeout 420 bash /debs/machine.sh' >"$work/said" 2>&1
+        DEBIAN_FRONTEND=noninteractive VERSION="$VERSION" chroot "$ROOT" timeout 700 bash /debs/machine.sh' >"$work/said" 2>&1
 status=$?
-cat "$work/said"
+grep -av '^ok   http: ' "$work/said"
 took "on the bare machine" "$began"
 passed=$((passed + $(grep -c '^ok   ' "$work/said")))
 failed=$((failed + $(grep -c '^FAIL ' "$work/said")))

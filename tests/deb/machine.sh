@@ -147,6 +147,17 @@ check "the store is its own" mode /var/lib/prelabel/prelabel.sqlite3 '-rw-------
 check "ends with status 0" end
 check "learns into the same store" learns
 
+# ---- tests/http: the installed programs, started as the package's unit starts them, by its user
+check "apt has what the HTTP tests need" apt install --no-install-recommends python3 strace
+suite() {
+    install -d -o prelabel -g prelabel /run/folders
+    as TMPDIR=/run/folders LIMIT=360 BUILD=/usr/lib/prelabel python3 -B /debs/tests/http/run.py
+}
+suite >/run/http 2>&1
+grep -aE '^(ok   |FAIL )' /run/http | sed -E 's/^(ok   |FAIL )/\1http: /'
+check "tests/http came to its end" grep -aE '^[1-9][0-9]* passed, [0-9]+ failed$' /run/http
+echo "     tests/http through the package: $(tail -n 1 /run/http), $(grep -a '^# [0-9]* s$' /run/http | tr -d '# ')"
+
 # ---- read
 check "apt has a reader of manual pages" apt install --no-install-recommends man-db
 for page in 'prelabel(1)' 'prelabel.conf(5)'; do
