@@ -52,6 +52,7 @@ systemd systemd        cmd systemd-socket-activate
 systemd python3-seccomp dpkg python3-seccomp
 systemd strace         cmd strace
 systemd python3        cmd python3
+systemd nginx-light    cmd nginx
 web   apache2          cmd apache2
 web   libapache2-mod-fcgid file /usr/lib/apache2/modules/mod_fcgid.so
 web   nginx-light      cmd nginx

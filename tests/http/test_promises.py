@@ -853,6 +853,7 @@ def r28_stop_under_load():
             t.start()
         wait_for(lambda: len(acknowledged) > 10)
         time.sleep(0.4)
+        wait_for(lambda: len(acknowledged) > 10, 5)         # where a program starts with its first event
         left = b.stop()
         stop.set()
         for t in threads:
