@@ -53,7 +53,7 @@ fi
 
 for server; do
     # shellcheck disable=SC2086
-    LIMIT=${LIMIT:-400} python3 -B tests/web/suite.py "$server" $WEB_GROUPS >"$BUILD/web-$server.log" 2>&1 || :
+    LIMIT=${LIMIT:-500} python3 -B tests/web/suite.py "$server" $WEB_GROUPS >"$BUILD/web-$server.log" 2>&1 || :
     grep -aE '^(FAIL|skip|#)' "$BUILD/web-$server.log" || :
     # shellcheck disable=SC2046
     set -- $(awk '/^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 } END { print p + 0, p + f ? f + 0 : 1 }' "$BUILD/web-$server.log")
