@@ -647,9 +647,25 @@ static int solve(struct fit *f, double target, struct err *e)
 	return 0;
 }
 
+/* |grad F| to stop at.  w's curvature is 1 or more, the penalty's; b has none, and where
+ * C times the rows of a class is small, b's is about that: the gradient must be smaller
+ * for the same error.  What rounding forbids is not asked for. */
+static double gradient_to_reach(const struct fit *f)
+{
+	const size_t n_classes = f->k == 1 ? 2 : f->k;
+	double      *rows = f->part_b, rarest = (double)f->n;      /* nothing is summed up there yet */
+
+	memset(rows, 0, n_classes * sizeof *rows);
+	for (size_t i = 0; i < f->n; i++)
+		rows[f->y[i]]++;
+	for (size_t k = 0; k < n_classes; k++)
+		rarest = fmin(rarest, rows[k]);
+	return fmax(GRAD_STOP * fmin(1.0, f->c * rarest / 2), 1e-13 * f->c * (double)f->n);
+}
+
 static int minimise(struct fit *f, struct logreg *m, struct err *e)
 {
-	double stop = fmax(GRAD_STOP, 1e-13 * f->c * (double)f->n);
+	double stop = gradient_to_reach(f);
 	double loss, first = 0.0, grad, penalty = 0.0;
 
 	run_rows(f, proba_rows);

@@ -8,9 +8,10 @@
  *
  * b is not penalised.  This is what scikit-learn's LogisticRegression(C=C)
  * minimises; its solver stops well before the minimum, this one at |grad F| <=
- * 1e-6 (2-norm, b included), which bounds the error of every logit of a row of
- * norm 1 by about as much, whatever n, K and C.  Where rounding forbids that
- * (1e-13 * C * n above it), there.
+ * 1e-6 (2-norm, b included; times C * rows / 2 of the rarest class where that is
+ * below 1), which bounds the error of every logit of a row of norm 1 by about as
+ * much, whatever n, K and C.  Where rounding forbids that (1e-13 * C * n above it),
+ * there.
  *
  * Method: Newton steps, the system solved by conjugate gradients with a tolerance
  * that tightens with the gradient (Nash, "A survey of truncated-Newton methods",
