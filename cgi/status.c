@@ -1,6 +1,7 @@
-/* status.c - what is going on; and /error, where the web server's own refusals
+/* status.c - what is going on; what older Label Studio releases ask; and /error, where the web server's own refusals
  * come out as our JSON. */
 #include "context.h"
+#include "older.h"
 #include "prometheus.h"
 #include "status.h"
 #include "web/serve.h"
@@ -13,6 +14,11 @@ static const struct route routes[] = {
 	{ GET, "/status",     status_status,   0 },
 	{ GET, "/job_status", status_job,      0 },
 	{ GET, "/metrics",    prometheus_page, 0 },
+	{ POST, "/versions",        status_versions,       0 },
+	{ POST, "/job_status",      older_job_status,      0 },
+	{ POST, "/validate",        older_validate,        0 },
+	{ POST, "/delete",          older_delete,          0 },
+	{ POST, "/duplicate_model", older_duplicate_model, 0 },
 	{ GET, "/error",      web_error,       ROUTE_OPEN | ROUTE_ANY },
 };
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "intake.h"
 #include "project.h"
 #include "request.h"
 #include "rows.h"
@@ -114,6 +115,16 @@ static int delete_annotations(struct event *ev, struct err *e)
 	return each_object(ev, "annotations", delete_annotation, true, e);
 }
 
+/* The singular is of no release that is known (protocol.md 6.2): clients of others send
+ * it, with one annotation in place of the list. */
+static int delete_one_or_more(struct event *ev, struct err *e)
+{
+	struct span list;
+
+	return each_object(ev, json_member(ev->body, "annotations", &list) == 0 ? "annotations" : "annotation",
+	                   delete_annotation, true, e);
+}
+
 static int delete_tasks(struct event *ev, struct err *e)
 {
 	return each_object(ev, "tasks", delete_task, true, e);
@@ -172,6 +183,7 @@ static const struct action {
 	{ "ANNOTATION_UPDATED",  upsert,             true  },
 	{ "ANNOTATIONS_CREATED", upsert,             true  },
 	{ "ANNOTATIONS_DELETED", delete_annotations, true  },
+	{ "ANNOTATION_DELETED",  delete_one_or_more, true  },
 	{ "TASKS_DELETED",       delete_tasks,       true  },
 	{ "PROJECT_UPDATED",     take_config,        true  },
 	{ "START_TRAINING",      start_training,     false },
@@ -307,6 +319,18 @@ static int answer_unchanged(struct event *ev, int64_t id, int64_t created_s, boo
 	return rc < 0 ? -1 : 0;
 }
 
+/*
+ * Label Studio 1.4 to 1.10, with the flag ff_back_dev_1417_… on, asks for a training by
+ * PROJECT_UPDATED.  It comes from the client of /setup and /predict, "heartex/1.10.0", as
+ * START_TRAINING does later; the event of that name from "python-requests/2.28.1".
+ */
+static bool asks_for_training(const struct request *req, struct span name)
+{
+	const char *agent = request_param(req, "HTTP_USER_AGENT");
+
+	return span_is(name, "PROJECT_UPDATED") && agent != NULL && strncmp(agent, "heartex/", 8) == 0;
+}
+
 static const struct action *action_named(struct span name)
 {
 	for (size_t i = 0; i < countof(actions); i++)
@@ -334,7 +358,7 @@ int event_webhook(struct request *req, struct reply *reply, struct err *e)
 	}
 	if ((rc = request_text(req, ev.body, "action", &name, e)) != 0)
 		return rc < 0 ? -1 : err_set(e, ERR_SHAPE, "action is missing");
-	act = action_named(name);
+	act = action_named(asks_for_training(req, name) ? SPAN("START_TRAINING") : name);
 	if ((act != NULL && !act->webhook ? request_needs_basic(req, e) : request_needs_secret(req, e)) < 0)
 		return -1;
 	if ((none = payload_project(req, ev.body, &id, &created_s, e)) < 0)
@@ -364,23 +388,23 @@ fail:
 
 /* ---- POST /train ------------------------------------------------------------------ */
 
-/* The project that is meant: named in the query or the body, or the only one. */
-static int train_project(struct request *req, struct store *st, int64_t *row, struct err *e)
+/* The project that is meant: named in the query or the body, or the only one.  One that
+ * comes with its tasks is made where it is not known. */
+static int train_project(struct request *req, struct store *st, struct span body, bool with_tasks, int64_t *row,
+                         struct err *e)
 {
-	struct span body = { NULL, 0 };
-	int64_t     id, created_s, *rows;
-	size_t      n;
-	int         rc = request_query_project(req, &id, &created_s, e);
+	int64_t id, created_s, *rows;
+	size_t  n;
+	int     rc = request_query_project(req, &id, &created_s, e);
 
-	if (rc == 1 && req->body.len > 0) {
-		if (request_object(req, &body, e) < 0)
-			return -1;
+	if (rc == 1 && body.p != NULL)
 		rc = payload_project(req, body, &id, &created_s, e);
-	}
 	if (rc < 0)
 		return -1;
 	if (rc == 0) {
 		rc = store_project_find(st, id, created_s, row, e);
+		if (rc == 1 && with_tasks)
+			return store_project_ensure(st, id, created_s, row, e);
 		return rc == 1 ? err_set(e, ERR_NOT_FOUND, "project %lld is not known", (long long)id) : rc;
 	}
 	if (store_project_rows(st, req->arena, &rows, &n, e) < 0)
@@ -391,19 +415,85 @@ static int train_project(struct request *req, struct store *st, int64_t *row, st
 	return 0;
 }
 
+/* Older releases send the labeling config along.  One that can't be read must not cost
+ * the tasks that come with it: /setup says what is wrong with it. */
+static int train_config(struct request *req, struct store *st, struct span body, int64_t row, struct err *e)
+{
+	struct project p;
+	struct span    text;
+	struct err     why = { 0 };
+	int            rc = body.p == NULL ? 1 : request_text(req, body, "label_config", &text, e);
+
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	if (store_project_get(st, row, req->arena, &p, e) < 0)
+		return -1;
+	if (project_configure(st, req->env, &p, text, NULL, &why) < 0) {
+		if (why.code != ERR_SHAPE)
+			return err_set(e, why.code, "%s", why.msg);
+		log_line(LOG_WARNING, "project %lld: %s", (long long)p.id, why.msg);
+	}
+	return 0;
+}
+
+/*
+ * And all annotated tasks, as an export has them.  Like START_TRAINING this request never
+ * carries webhook headers: with WEBHOOK_SECRET set and not given it starts the training,
+ * and what it says of annotations is not believed.  *refused says that.
+ */
+static int train_tasks(struct request *req, struct store *st, struct span tasks, int64_t row,
+                       struct intake *took, struct err *refused, struct err *e)
+{
+	if (request_needs_secret(req, refused) < 0) {
+		log_line(LOG_WARNING, "the annotations of /train are left alone: %s", refused->msg);
+		return 0;
+	}
+	return intake_tasks(st, row, tasks, took, e);
+}
+
+static void put_train_answer(struct buf *b, int64_t job, bool with_tasks, const struct intake *took,
+                             const struct err *refused)
+{
+	buf_addf(b, "{\"job\":%lld", (long long)job);
+	if (with_tasks)
+		buf_addf(b, ",\"changed\":%lld,\"unreadable\":%lld", (long long)took->changed,
+		         (long long)took->unreadable);
+	if (refused->code != ERR_OK)
+		buf_addf(b, ",\"note\":\"the annotations are left alone: %s\"", refused->msg);
+	buf_addc(b, '}');
+}
+
 int event_train(struct request *req, struct reply *reply, struct err *e)
 {
 	struct context *c = request_context(req);
+	struct intake   took = { 0 };
+	struct span     body = { NULL, 0 }, tasks = { NULL, 0 };
 	struct store   *st;
+	struct err      refused = { 0 };
 	int64_t         row, job;
 
-	if (context_store(c, &st, e) < 0 || train_project(req, st, &row, e) < 0 || store_begin(st, e) < 0 ||
-	    store_job_queue(st, row, "start", clock_s(), &job, e) < 0 || store_commit(st, e) < 0) {
-		context_failed(c, e);
+	if (req->body.len > 0 && request_object(req, &body, e) < 0)
 		return -1;
-	}
+	if (body.p != NULL && json_member(body, "annotations", &tasks) == 0 && json_type(tasks) == JSON_NULL)
+		tasks.p = NULL;
+	if (tasks.p != NULL && json_type(tasks) != JSON_ARRAY)
+		return err_set(e, ERR_SHAPE, "annotations is not a list");
+
+	if (context_store(c, &st, e) < 0 || store_begin(st, e) < 0 ||
+	    train_project(req, st, body, tasks.p != NULL, &row, e) < 0 || train_config(req, st, body, row, e) < 0 ||
+	    store_commit(st, e) < 0)
+		goto fail;
+	/* Before the job is there to be taken by a trainer. */
+	if (tasks.p != NULL && train_tasks(req, st, tasks, row, &took, &refused, e) < 0)
+		goto fail;
+	if (store_begin(st, e) < 0 || store_job_queue(st, row, "start", clock_s(), &job, e) < 0 ||
+	    store_commit(st, e) < 0)
+		goto fail;
+	put_train_answer(&reply->body, job, tasks.p != NULL, &took, &refused);
 	reply->status = 202;
-	buf_addf(&reply->body, "{\"job\":%lld}", (long long)job);
 	reply->after = trainer_after_reply;
 	return buf_check(&reply->body, "the answer", e);
+fail:
+	context_failed(c, e);
+	return -1;
 }

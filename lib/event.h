@@ -10,7 +10,15 @@
  * {"status":"ok","counter":7,"training":"no"}. */
 int event_webhook(struct request *req, struct reply *reply, struct err *e);
 
-/* POST /train: a training now; 202 {"job": 12}. */
+/*
+ * POST /train: a training now; 202 {"job": 12}.
+ *
+ * Label Studio 1.4 to 1.10 sends its config and all annotated tasks along, in the form of
+ * an export ({"annotations", "project", "label_config", "params"}; ml/api_connector.py):
+ * they are taken in first, by updated_at like events, in short transactions; nothing is
+ * deleted.  202 {"job": 12, "changed": 8, "unreadable": 0}; `note` where they had to be
+ * left alone.  A task that can't be read is counted, named in the log and stops nothing.
+ */
 int event_train(struct request *req, struct reply *reply, struct err *e);
 
 #endif

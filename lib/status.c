@@ -328,12 +328,19 @@ static int put_document(struct reply *reply, json_object *o, struct err *e)
 	return text == NULL ? err_memory(e) : buf_check(&reply->body, "the answer", e);
 }
 
-/* ?project=N: 0; 1 none was named; -1 (ERR_NOT_FOUND when it is not known). */
+/* ?project=N, or {"project"} of a POST: 0; 1 none was named; -1 (ERR_NOT_FOUND when it
+ * is not known). */
 static int named_project(struct request *req, struct store *st, int64_t *row, struct err *e)
 {
-	int64_t id, created_s;
-	int     rc = request_query_project(req, &id, &created_s, e);
+	struct span body;
+	int64_t     id, created_s;
+	int         rc = request_query_project(req, &id, &created_s, e);
 
+	if (rc == 1 && req->method == POST) {
+		if (request_object(req, &body, e) < 0)
+			return -1;
+		rc = request_project(req, body, "project", &id, &created_s, e);
+	}
 	if (rc == 0 && (rc = store_project_find(st, id, created_s, row, e)) == 1)
 		return err_set(e, ERR_NOT_FOUND, "project %lld is not known", (long long)id);
 	return rc;

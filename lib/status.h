@@ -10,7 +10,7 @@
 #define PRELABEL_VERSION "0.1.0"
 
 int status_health(struct request *req, struct reply *reply, struct err *e);      /* GET / /health /livez */
-int status_versions(struct request *req, struct reply *reply, struct err *e);    /* GET /versions */
+int status_versions(struct request *req, struct reply *reply, struct err *e);    /* GET /versions; POST (1.7) */
 int status_status(struct request *req, struct reply *reply, struct err *e);      /* GET /status */
 int status_job(struct request *req, struct reply *reply, struct err *e);         /* GET /job_status */
 

@@ -30,6 +30,7 @@ const double meter_bounds[METER_BUCKETS - 1] = {
 /* Their place is their number in the file: a new one comes at the end. */
 static const char *const endpoints[] = {
 	"other", "predict", "setup", "webhook", "train", "versions", "status", "job_status", "metrics", "health", "livez",
+	"validate", "delete", "duplicate_model",
 };
 
 struct line {

@@ -29,7 +29,7 @@ KIND = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = [0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, math.inf]
 STATES = {"queued", "running", "done", "skipped", "failed"}
 ROUTES = {"/predict": "predict", "/setup": "setup", "/webhook": "webhook", "/train": "train", "/versions": "versions", "/status": "status",
-          "/job_status": "job_status", "/metrics": "metrics", "/": "health", "/health": "health", "/livez": "livez"}
+          "/validate": "validate", "/delete": "delete", "/duplicate_model": "duplicate_model", "/job_status": "job_status", "/metrics": "metrics", "/": "health", "/health": "health", "/livez": "livez"}
 ENDPOINTS = set(ROUTES.values()) | {"other"}
 REQUESTS, SECONDS = "prelabel_http_requests_total", "prelabel_http_request_duration_seconds"
 TASKS, EVENTS, LOADS = "prelabel_predicted_tasks_total", "prelabel_webhook_events_total", "prelabel_model_loads_total"
@@ -390,6 +390,8 @@ def walk(b, p, c):
         c.add(endpoint, b.request("PUT", path, b"{}"))
     for path in ("/predict", "/setup", "/webhook", "/train"):
         c.add(path[1:], b.get(path))
+    for path in ("/validate", "/delete", "/duplicate_model", "/job_status", "/versions"):
+        c.add(path[1:], b.post(path, {}))
     for path in ("/health", "/livez", "/metrics", "/status"):
         c.add(path[1:], b.post(path, {}))
         c.add(path[1:], b.request("HEAD", path)) if path != "/metrics" else None
