@@ -8,6 +8,7 @@
 #include "init.h"
 #include "predict.h"
 #include "program.h"
+#include "push.h"
 #include "serving.h"
 #include "status.h"
 #include "supervisor.h"
@@ -225,6 +226,8 @@ static void print_project(json_object *p)
 	       : text_of(p, "last_webhook"));
 	if (json_object_object_get(p, "fetch_error") != NULL)
 		printf("  Label Studio   %s\n", text_of(p, "fetch_error"));
+	if (json_object_object_get(p, "push_error") != NULL)
+		printf("  last push      %s\n", text_of(p, "push_error"));
 }
 
 static int run_status(struct args *a)
@@ -415,6 +418,80 @@ static int run_train(struct args *a)
 		return e.code == ERR_STOPPED ? DONE : FAILED;
 	}
 	return opt.foreground ? print_trained(a, &result, clock_monotonic() - began) : DONE;
+}
+
+/* ---- push ---------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t push_stopped;
+
+static void on_push_signal(int sig)
+{
+	(void)sig;
+	push_stopped = 1;
+}
+
+static bool push_goes_on(void *arg)
+{
+	(void)arg;
+	return !push_stopped;
+}
+
+static int print_pushed(const struct args *a, const struct push_result *r, double seconds)
+{
+	struct err   e = { 0 };
+	json_object *o;
+
+	if (!a->json) {
+		printf("%s: %lld predictions written, %lld left out by Label Studio, %.1f s\n", r->version, (long long)r->written,
+		       (long long)r->left_out, seconds);
+		return DONE;
+	}
+	o = json_object_new_object();
+	json_object_object_add(o, "model_version", json_object_new_string(r->version));
+	json_object_object_add(o, "open", json_object_new_int64(r->open));
+	json_object_object_add(o, "written", json_object_new_int64(r->written));
+	json_object_object_add(o, "left_out", json_object_new_int64(r->left_out));
+	json_object_object_add(o, "passes", json_object_new_int64(r->passes));
+	json_object_object_add(o, "seconds", json_object_new_double(seconds));
+	return print_json(o, &e);
+}
+
+static int run_push(struct args *a)
+{
+	const struct sigaction stop = { .sa_handler = on_push_signal };
+	struct push_options    opt = { .keep_going = push_goes_on };
+	struct push_result     result = { .written = 0 };
+	struct project         p = { .uncertainty = false };
+	struct arena           arena;
+	struct err             e = { 0 };
+	double                 shown = 0, began = clock_monotonic();
+	int64_t                row;
+	int                    rc = project_row(a, &row);
+
+	if (rc != DONE)
+		return rc;
+	if (a->n_rest > 0)
+		return usage_error(a, "takes no operands");
+	if (isatty(STDERR_FILENO)) {
+		opt.show = show_progress;
+		opt.show_arg = &shown;
+	}
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGINT, &stop, NULL);
+	arena_init(&arena, (size_t)1 << 26);
+	rc = store_project_get(a->st, row, &arena, &p, &e);
+	arena_clear(&arena);
+	if (rc == 0)
+		rc = (p.uncertainty ? push_uncertainty : push_run)(a->st, &a->env, row, &opt, &result, &e);
+	serving_clear();
+	if (opt.show != NULL)
+		fputs("\r\033[K", stderr);
+	if (rc == 0)
+		return print_pushed(a, &result, clock_monotonic() - began);
+	(void)fail(&e);
+	if (result.passes > 0)
+		fprintf(stderr, "prelabel: %lld predictions were written; the next push goes on from there\n", (long long)result.written);
+	return e.code == ERR_USAGE ? USAGE : FAILED;
 }
 
 /* ---- predict ------------------------------------------------------------------------------- */
@@ -670,6 +747,8 @@ static const struct command {
 	{ "train", run_train, true, "[--project N] [--due] [--full] [--json]",
 	  "read Label Studio's export (--full: however recent the last reading is), train and publish now. --due: instead,"
 	  " the jobs of all projects that are due or whose trainer died, for a timer" },
+	{ "push", run_push, true, "[--project N] [--json]",
+	  "predict all unlabelled tasks and write the predictions to Label Studio; one that was stopped goes on where it was" },
 	{ "predict", run_predict, true, "[--project N] [FILE|-]",
 	  "texts (lines, or JSON lines with \"text\") in, JSON lines out; no server needed" },
 	{ "evaluate", run_evaluate, true, "[--project N] [--json] [FILE]",

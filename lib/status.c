@@ -252,6 +252,7 @@ json_object *status_project(struct store *st, const struct env *env, int64_t row
 	struct project        p;
 	struct arena          a;
 	struct job            job = { .row = 0 };
+	struct push_row       pushed = { .error = { NULL, 0 } };
 	json_object          *o = NULL;
 	char                  text[VERSION_TEXT_MAX], state[320];
 	size_t                n = 0, n_labels = LABELS_MIN;
@@ -261,7 +262,7 @@ json_object *status_project(struct store *st, const struct env *env, int64_t row
 	arena_init(&a, ARENA_BYTES);
 	if (store_project_get(st, row, &a, &p, e) < 0 || store_project_counts(st, row, &counts, e) < 0 ||
 	    (rc = store_job_last(st, row, &a, &job, e)) < 0 || config_of(&p, &config, e) < 0 ||
-	    store_version_list(st, row, &a, &list, &n, e) < 0)
+	    store_version_list(st, row, &a, &list, &n, e) < 0 || store_push_get(st, row, &a, &pushed, e) < 0)
 		goto out;
 	has_job = rc == 0;
 	for (size_t i = 0; i < n; i++)
@@ -304,6 +305,7 @@ json_object *status_project(struct store *st, const struct env *env, int64_t row
 	add_time(o, "last_webhook", p.webhook_s, &ok);
 	add_time(o, "last_fetch", p.fetched_s, &ok);
 	add_text(o, "fetch_error", p.fetch_error, &ok);
+	add_text(o, "push_error", pushed.error, &ok);
 	o = finished(o, ok, e);
 out:
 	label_config_free(config);

@@ -7,6 +7,7 @@
 #include "examples.h"
 #include "learn/metrics.h"
 #include "parts.h"
+#include "push.h"
 #include "reconcile.h"
 #include "serving.h"
 
@@ -20,6 +21,7 @@
 #define RETRY_S      5              /* first back-off; doubled by each attempt */
 #define ALL_FOLDS    1000           /* examples below which every fold is held out in turn */
 #define DUE_AT_ONCE  32             /* projects looked at in one go */
+#define GIVE_WAY     2              /* pushes in a row that may be cut short by the next job */
 #define FETCH_SHARE  20             /* reading exports takes at most one part in so many of the time */
 
 static volatile sig_atomic_t stopped;
@@ -38,6 +40,7 @@ struct run {
 	const char                 *step;
 	struct err                  lost;               /* why the lease could not be renewed */
 	bool                        published;          /* what follows gives way to the next job */
+	bool                        insists;            /* … but does not now */
 };
 
 /* ---- the lease --------------------------------------------------------------- */
@@ -63,7 +66,7 @@ static bool still_ours(void *arg, double share)
 		return true;
 	r->renewed = now;
 	if (r->published)
-		return !next_job_waits(r);
+		return r->insists || !next_job_waits(r);
 	if (store_lease_renew(r->st, &r->lease, clock_s(), share, &r->lost) == 0)
 		return true;
 	/* A store that is busy for a moment costs no training: the lease has two
@@ -395,6 +398,62 @@ static void evaluate(struct run *r, const struct material *m, int64_t version)
 		}
 }
 
+/* ---- the order of Label Studio's queue ------------------------------------------------ */
+
+static bool push_goes_on(void *arg)
+{
+	return still_ours(arg, 0);
+}
+
+static void push_shown(void *arg, const char *what, double share)
+{
+	struct run *r = arg;
+
+	if (r->opt->show != NULL)
+		r->opt->show(r->opt->arg, what, share);
+}
+
+/* Has the queue to be kept, and did waiting trainings cut the last pushes short?  Where
+ * annotations come faster than a push is done, every third is done all the same. */
+static int order_wanted(struct run *r, bool *wanted, struct err *e)
+{
+	struct push_row last = { .gave_way = 0 };
+	struct project  p;
+	struct arena    a;
+	int             rc;
+
+	arena_init(&a, (size_t)256 << 20);
+	rc = store_project_get(r->st, r->lease.project, &a, &p, e) < 0 || store_push_get(r->st, r->lease.project, &a, &last, e) < 0
+	     ? -1 : 0;
+	*wanted = rc == 0 && p.uncertainty && r->env->ls_key != NULL;
+	r->insists = last.gave_way >= GIVE_WAY;
+	arena_clear(&a);
+	return rc;
+}
+
+/* Predictions of the new version for all open tasks, then Label Studio's queue by them.
+ * What fails or is cut short, the next training makes good; until then the queue has
+ * the order of the version before. */
+static void keep_order(struct run *r)
+{
+	const struct push_options opt = { push_goes_on, push_shown, r, r };
+	struct push_result        result;
+	struct err                why = { 0 };
+	bool                      wanted = false;
+
+	r->step = "writing predictions";
+	if (order_wanted(r, &wanted, &why) == 0 && !wanted)
+		return;
+	if (wanted && push_uncertainty(r->st, r->env, r->lease.project, &opt, &result, &why) == 0)
+		log_line(LOG_INFO, "job %lld: %lld predictions of %s written, Label Studio's queue is in their order",
+		         (long long)r->lease.job, (long long)result.written, result.version);
+	serving_clear();
+	if (why.code != ERR_OK)
+		log_line(why.code == ERR_STOPPED || why.code == ERR_BUSY ? LOG_INFO : LOG_WARNING,
+		         "job %lld: Label Studio's queue keeps its order until the next training: %s", (long long)r->lease.job,
+		         why.code == ERR_STOPPED ? "another job waits, or it was told to stop" : why.msg);
+}
+
 /* ---- one training -------------------------------------------------------------------- */
 
 /* Did the export, asked for because of events without payload, bring what is due? */
@@ -430,6 +489,9 @@ static int train(struct run *r, struct train_result *result, struct err *e)
 	         result->version, (long long)v.n_examples, v.train_seconds);
 	r->published = true;
 	evaluate(r, &m, v.row);
+	material_clear(&m);
+	keep_order(r);
+	return 0;
 out:
 	if (rc < 0 && r->lost.code != ERR_OK)
 		*e = r->lost;

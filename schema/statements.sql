@@ -233,3 +233,14 @@ DELETE FROM model_part WHERE version IN (
        SELECT v.row FROM model_version v WHERE v.project = ?1
           AND v.row IS NOT (SELECT current_version FROM project WHERE row = ?1)
         ORDER BY v.number DESC LIMIT -1 OFFSET ?2 - 1);
+
+-- push_get: ?1 project.
+SELECT version, sent_s, sent_task, done_s, gave_way, error FROM push WHERE project = ?1;
+
+-- push_sent: ?1 project, ?2 version, ?3 now_s or NULL, ?4 task or NULL.
+INSERT INTO push (project, version, sent_s, sent_task) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (project) DO UPDATE SET version = ?2, sent_s = ?3, sent_task = ?4;
+
+-- push_ended: ?1 project, ?2 done_s or NULL, ?3 1: it gave way, ?4 error or NULL.
+INSERT INTO push (project, version, done_s, gave_way, error) VALUES (?1, '', ?2, ?3, ?4)
+    ON CONFLICT (project) DO UPDATE SET done_s = ?2, gave_way = CASE WHEN ?3 THEN gave_way + 1 ELSE 0 END, error = ?4;

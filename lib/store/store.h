@@ -273,4 +273,21 @@ int store_report(struct store *st, int (*each)(void *arg, const struct store_rep
 int store_fetched(struct store *st, int64_t project, int64_t now_s, int64_t unread, int64_t ms, struct err *e);
 int store_fetch_failed(struct store *st, int64_t project, const char *reason, struct err *e);
 
+/* ---- what was written to Label Studio -------------------------------------- */
+
+struct push_row {
+	struct span version, error;             /* error p NULL: the last attempt did not fail */
+	int64_t     sent_s, sent_task;          /* a request whose answer has not come; STORE_NULL: none is out */
+	int64_t     done_s;                     /* STORE_NULL: not every open task has one of the version */
+	int64_t     gave_way;                   /* times in a row that a waiting training cut it short */
+};
+int store_push_get(struct store *st, int64_t project, struct arena *a, struct push_row *p, struct err *e);     /* 1: none */
+
+/* Each in a transaction of its own.  A request that ends with `task` is about to be
+ * sent; task STORE_NULL: it was answered. */
+int store_push_sent(struct store *st, int64_t project, const char *version, int64_t task, int64_t now_s, struct err *e);
+
+/* done_s: STORE_NULL, it did not come to its end; error: NULL for none. */
+int store_push_ended(struct store *st, int64_t project, int64_t done_s, bool gave_way, const char *error, struct err *e);
+
 #endif

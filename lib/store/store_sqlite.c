@@ -1096,3 +1096,43 @@ int store_report(struct store *st, int (*each)(void *arg, const struct store_rep
 		done(jobs);
 	return rc < 0 ? -1 : 0;
 }
+
+/* ---- what was written to Label Studio ----------------------------------------- */
+
+int store_push_get(struct store *st, int64_t project, struct arena *a, struct push_row *p, struct err *e)
+{
+	sqlite3_stmt *s;
+	int           rc = query(st, SQL_PUSH_GET, &s, e, "i", project);
+
+	if (rc != 0)
+		return rc;
+	*p = (struct push_row){ .sent_s = column_int(s, 1), .sent_task = column_int(s, 2), .done_s = column_int(s, 3),
+	                        .gave_way = sqlite3_column_int64(s, 4) };
+	rc = column_copy(s, 0, a, &p->version, e) < 0 || column_copy(s, 5, a, &p->error, e) < 0 ? -1 : 0;
+	done(s);
+	return rc;
+}
+
+/* The end of a transaction of one change. */
+static int changed_alone(struct store *st, int64_t changed, struct err *e)
+{
+	if (changed >= 0 && store_commit(st, e) == 0)
+		return 0;
+	store_rollback(st);
+	return -1;
+}
+
+int store_push_sent(struct store *st, int64_t project, const char *version, int64_t task, int64_t now_s, struct err *e)
+{
+	if (store_begin(st, e) < 0)
+		return -1;
+	return changed_alone(st, change(st, SQL_PUSH_SENT, e, "itii", project, version,
+	                                task == STORE_NULL ? STORE_NULL : now_s, task), e);
+}
+
+int store_push_ended(struct store *st, int64_t project, int64_t done_s, bool gave_way, const char *error, struct err *e)
+{
+	if (store_begin(st, e) < 0)
+		return -1;
+	return changed_alone(st, change(st, SQL_PUSH_ENDED, e, "iiit", project, done_s, (int64_t)gave_way, error), e);
+}

@@ -236,6 +236,11 @@ void ls_api_cancel(struct ls_api *api, bool (*cancelled)(void *arg), void *arg)
 	api->cancel_arg = arg;
 }
 
+void ls_api_patience(struct ls_api *api, long ms)
+{
+	api->total_ms = ms;
+}
+
 static bool is_cancelled(const struct ls_api *api)
 {
 	return api->cancelled != NULL && api->cancelled(api->cancel_arg);

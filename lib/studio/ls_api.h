@@ -48,6 +48,9 @@ void ls_api_close(struct ls_api *api);                      /* NULL allowed */
  * and all later ones with ERR_STOPPED. */
 void ls_api_cancel(struct ls_api *api, bool (*cancelled)(void *arg), void *arg);
 
+/* How long an attempt of later calls may take, where Label Studio is known to be slow. */
+void ls_api_patience(struct ls_api *api, long ms);
+
 /*
  * Any call.  method: GET, POST, PUT, PATCH or DELETE.  path: begins with a slash,
  * what follows the url; query included.  body: JSON, or an empty span for none.

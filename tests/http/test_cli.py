@@ -62,7 +62,7 @@ def t_usage():
         for args in (("help",), ("--help",)):
             code, out, err = run(*args)
             check(f"exit 0: prelabel {' '.join(args)}", code == 0 and "import" in out and "rollback" in out, (code, out[:200], err))
-        for verb in ("status", "train", "predict", "evaluate", "import", "versions", "rollback", "env", "health", "start", "forget"):
+        for verb in ("status", "train", "push", "predict", "evaluate", "import", "versions", "rollback", "env", "health", "start", "forget"):
             code, out, err = run("help", verb)
             check(f"prelabel help {verb}", code == 0 and verb in out, (code, out[:100], err))
 
