@@ -23,11 +23,13 @@ SELECT a.*, p.id AS project_id, p.control, p.labels, p.multiple,
          WHERE g.project = a.project AND g.task = a.task AND g.ground_truth = 1
            AND g.deleted = 0 AND g.was_cancelled = 0))),
 chosen AS (
-SELECT a.*, c.value AS label
+SELECT a.*, l.value AS label
   FROM taught a, json_each(a.result) r, json_each(r.value, '$.value.choices') c, json_each(a.labels) l
  WHERE a.multiple = 0
-   AND json_extract(r.value, '$.from_name') = a.control AND json_extract(r.value, '$.type') = 'choices'
-   AND c.key = 0 AND l.value = c.value
+   AND r.key = (SELECT min(q.key) FROM json_each(a.result) q
+                 WHERE json_extract(q.value, '$.from_name') = a.control AND json_extract(q.value, '$.type') = 'choices'
+                   AND json_array_length(q.value, '$.value.choices') > 0)
+   AND c.key = 0 AND l.value = CASE c.type WHEN 'array' THEN json_extract(c.value, '$[#-1]') ELSE c.value END
  UNION ALL
 SELECT a.*, (SELECT json_group_array(l.value) FROM json_each(a.labels) l
               WHERE l.value IN (SELECT CASE c.type WHEN 'array' THEN json_extract(c.value, '$[#-1]') ELSE c.value END

@@ -582,6 +582,78 @@ def g_active(R):
     R.rep.check("the next task to label is the least certain one", rest and got[nxt][1] <= rest[0][0] + 1e-9, (nxt, rest))
 
 
+def g_uncertainty(R):
+    """Label Studio's own queue in the order of our scores, before and after a training; and `prelabel push`."""
+    a = R.api
+    pid, mid, ids = R.new_project("Uncertainty", CONFIG, [{"text": review(LABELS[i % 2], i) + (" " + review(LABELS[i // 3 % 2], 3 * i) if i % 3 == 0 else "")
+                                                           # The names of the labels are what the first ranking goes by.
+                                                           + " positive" * (2 + i % 7) + " negative" * (i % 3)} for i in range(2 * R.n + 12)])
+    tool = os.environ.get("E2E_PRELABEL") or os.environ.get("BUILD", "build") + "/prelabel"
+    env = dict(os.environ, MODEL_DIR=R.main.dir, LABEL_STUDIO_HOST=R.ls.url, LABEL_STUDIO_URL=R.ls.url, LABEL_STUDIO_API_KEY=R.key)
+    # What `connect --uncertainty` sets.
+    a.patch_project(pid, sampling="Uncertainty sampling")
+    db = sqlite3.connect(os.path.join(R.main.dir, "prelabel.sqlite3"), timeout=10)
+    with db:
+        known = db.execute("UPDATE project SET uncertainty = 1 WHERE id = ?", (pid,)).rowcount
+    db.close()
+    R.rep.check("the backend knows the project", known == 1, known)
+
+    def push():
+        run = subprocess.run(f"{tool} push --project {pid} --json", shell=True, env=env, capture_output=True, text=True, timeout=120)
+        if run.returncode:
+            raise RuntimeError(f"prelabel push: exit {run.returncode}: {run.stderr[-300:]}")
+        return json.loads(run.stdout)
+
+    def scores(version):
+        """Of the open tasks; None when one has another number of predictions of the version than one."""
+        have = {}
+        for p in a.predictions(pid):
+            if p["model_version"] == version:
+                have.setdefault(p["task"], []).append(p["score"])
+        todo = [t["id"] for t in a.tasks(pid) if not t["is_labeled"]]
+        return {t: have[t][0] for t in todo} if all(len(have.get(t, [])) == 1 for t in todo) else None
+
+    def names():
+        b = a.ok("GET", f"/api/ml?project={pid}")[0]
+        return {b["title"], b["model_version"], a.ok("GET", f"/api/projects/{pid}/")["model_version"]}
+
+    def ours(rank):
+        """The same tasks with the scores that /predict says now."""
+        got = R.main.predict(a, pid, CONFIG, [texts[t] for t in rank])
+        return {t: score for t, (_, score, _) in zip(rank, got)}
+
+    def serve(n, rank):
+        """Labels the next n tasks; their scores, and those that a ranking by `rank` would give."""
+        got = []
+        for _ in range(n):
+            t = a.ok("GET", f"/api/projects/{pid}/next")
+            got.append(t["id"])
+            a.annotate(t["id"], choice("label", "text", [LABELS[ids.index(t["id"]) % 2]]))
+        return [round(rank[t], 9) for t in got], [round(x, 9) for x in sorted(rank.values())[:n]]
+
+    out = push()
+    v0, rank = out["model_version"], scores(out["model_version"])
+    R.rep.check("push: every open task has one prediction of the version in force", out["written"] == len(ids) and rank and len(rank) == len(ids), (out, rank and len(rank)))
+    R.rep.check("title, project and predictions agree", names() == {v0}, (names(), v0))
+    R.rep.attempt("the second push writes none", lambda: (lambda o: (o["written"] == 0 and o["open"] == 0, o))(push()))
+    texts = {t["id"]: t["data"]["text"] for t in a.tasks(pid)}
+    ask = {"tasks": [{"id": t, "data": {"text": texts[t]}} for t in ids[:5]], "project": str(pid), "label_config": CONFIG}
+    st, direct = http("POST", R.main.url + "/predict", ask, {"Authorization": basic(*R.main.auth)} if R.main.auth else {})
+    kept = {p["task"]: (p["result"], p["score"], p["model_version"]) for p in a.predictions(pid)}
+    R.rep.check("what is stored is what /predict says", st == 200 and
+                all(kept[t] == (r["result"], r["score"], r["model_version"]) for t, r in zip(ids, direct["results"])), (st, direct))
+    got, want = serve(R.n, ours(rank))
+    R.rep.check("before a training the order of served tasks is our ranking", got == want and len(set(want)) > 2, (got, want))
+    v1 = wait_for(lambda: next(iter(names() - {v0}), None) if len(names()) == 1 and names() != {v0} else None, R.train_timeout)
+    rank = scores(v1) if v1 else None
+    R.rep.check("after it the queue has the new version, and every open task one prediction of it", v1 and rank and len(set(rank.values())) > 5, (v1, names(), rank))
+    got, want = serve(6, ours(rank or {}))
+    R.rep.check("and the order of served tasks is the new ranking", rank and got == want, (got, want))
+    late = a.import_tasks(pid, [{"text": review("positive", 77)}])[0]
+    R.rep.check("a task that comes later is opened with a prediction", wait_for(lambda: [p for p in a.task(late)["predictions"]], 10))
+    R.rep.attempt("of which push writes no second one", lambda: (lambda o: (o["written"] == 0, o))(push()))
+
+
 def g_load(R):
     """Several annotators and readers at once."""
     a = R.api
@@ -701,7 +773,8 @@ def g_own(R):
 
 GROUPS = [("connect", g_connect), ("predict", g_predict), ("train", g_train), ("delete", g_delete), ("projects", g_projects),
           ("labels", g_labels), ("nopayload", g_nopayload), ("agree", g_agree), ("auth", g_auth), ("interactive", g_interactive),
-          ("active", g_active), ("load", g_load), ("several", g_several), ("own", g_own), ("restart", g_restart)]
+          ("active", g_active), ("uncertainty", g_uncertainty), ("load", g_load), ("several", g_several), ("own", g_own),
+          ("restart", g_restart)]
 
 
 def main(groups=GROUPS):
@@ -713,7 +786,7 @@ def main(groups=GROUPS):
             for name, fn in groups:
                 if not R.wanted(name):
                     continue
-                if name in ("agree", "restart") and not R.cmd:
+                if name in ("agree", "restart", "uncertainty") and not R.cmd:
                     print(f"# {name} skipped: no BACKEND_CMD")
                     continue
                 if name == "auth" and not R.cmd and not os.environ.get("BACKEND_AUTH_URL"):
