@@ -63,6 +63,9 @@ SELECT data, updated_us, deleted FROM task WHERE project = ?1 AND id = ?2;
 INSERT INTO task (project, id, data, updated_us) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (project, id) DO UPDATE SET data = ?3, updated_us = ?4, deleted = 0;
 
+-- task_time: ?1 project, ?2 id, ?3 updated_us, later than the one kept.
+UPDATE task SET updated_us = ?3 WHERE project = ?1 AND id = ?2;
+
 -- task_delete: ?1 project, ?2 id, ?3 event.
 INSERT INTO task (project, id, deleted) VALUES (?1, ?2, ?3)
     ON CONFLICT (project, id) DO UPDATE SET data = NULL, deleted = ?3;

@@ -620,11 +620,14 @@ int store_task_put(struct store *st, int64_t project, const struct task_row *t, 
 		int64_t kept_us = column_int(s, 1), deleted = column_int(s, 2);
 
 		done(s);
-		/* Label Studio moves a task's updated_at with each annotation: what
-		 * matters here is whether the data did change. */
-		if (deleted != 0 ? deleted > revive_until : same || (t->updated_us != STORE_NULL &&
-		    kept_us != STORE_NULL && t->updated_us < kept_us))
+		if (deleted != 0 ? deleted > revive_until : t->updated_us != STORE_NULL && kept_us != STORE_NULL &&
+		    t->updated_us < kept_us)
 			return 0;
+		/* Label Studio moves a task's updated_at with each annotation: what counts as a
+		 * change is other data.  The time is kept all the same: older data may follow. */
+		if (deleted == 0 && same)
+			return t->updated_us == STORE_NULL || t->updated_us == kept_us ? 0 :
+			       change(st, SQL_TASK_TIME, e, "iii", project, t->id, t->updated_us) < 0 ? -1 : 0;
 	}
 	*changed = true;
 	return change(st, SQL_TASK_PUT, e, "iisi", project, t->id, t->data, t->updated_us) < 0 ? -1 : 0;

@@ -134,13 +134,17 @@ def t_examples(open_backend):
         other = {"from_name": "ner", "to_name": "text", "type": "labels", "value": {"start": 0, "end": 2, "text": "af", "labels": ["positive"]}}
         send("after other regions", {"result": [other, {"from_name": "stars", "to_name": "text", "type": "rating", "value": {"rating": 3}},
                                                 dict(p.region("negative"), id="r1", origin="manual")]})
+        send("two regions of the control", {"result": [dict(p.region("positive"), id="r1"), dict(p.region("negative"), id="r2")]})
+        send("the first without a choice", {"result": [{**p.region("positive"), "value": {"choices": []}}, p.region("negative")]})
+        send("a choice within a choice", {"result": [{**p.region("positive"), "value": {"choices": [["negative", "positive"]]}}]})
         send("of another control", {"result": [dict(p.region("positive"), from_name="mood")]})
         got = sorted((e[1], e[2]) for e in b.examples())
         want = sorted([("plain", "positive"), ("two annotators", "positive"), ("two annotators", "negative"), ("ground truth", "negative"),
-                       ("several choices", "negative"), ("after other regions", "negative")])
+                       ("several choices", "negative"), ("after other regions", "negative"), ("two regions of the control", "positive"),
+                       ("the first without a choice", "negative"), ("a choice within a choice", "positive")])
         # v_example is one line a training example (interface.md, The database).
         check("v_example: exactly the training examples", got == want, f"{got} expected {want}")
-        check("every annotation is kept all the same", b.db("select count(*) from annotation") == [(12,)], b.db("select count(*) from annotation"))
+        check("every annotation is kept all the same", b.db("select count(*) from annotation") == [(15,)], b.db("select count(*) from annotation"))
 
 
 @both
