@@ -10,6 +10,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <time.h>
 
 #define ATTEMPTS_MAX 3
@@ -22,7 +23,7 @@
 #define ACCESS_MARGIN_S 30              /* an access token is renewed so long before its end */
 #define ACCESS_UNKNOWN_S 240            /* its life when it does not say; they live 300 s */
 
-enum key_kind { KEY_LEGACY, KEY_REFRESH, KEY_ACCESS };
+enum key_kind { KEY_LEGACY, KEY_REFRESH, KEY_ACCESS, KEY_NONE };
 
 struct ls_api {
 	char          url[URL_MAX];     /* without a slash at the end */
@@ -35,6 +36,8 @@ struct ls_api {
 	bool        (*cancelled)(void *);
 	void         *cancel_arg;
 	long          status;           /* of the last answer */
+	struct ls_last last;
+	int           attempts_max;
 
 	/* The limits of the header; fields, so that the tests need not wait. */
 	long          connect_ms, total_ms, stall_s;
@@ -192,7 +195,8 @@ static int take_key(struct ls_api *api, const char *key, struct err *e)
 	return 0;
 }
 
-int ls_api_open(struct ls_api **out, const char *url, const char *key, struct err *e)
+/* key NULL: none. */
+static int open_api(struct ls_api **out, const char *url, const char *key, struct err *e)
 {
 	struct ls_api *api;
 
@@ -204,7 +208,9 @@ int ls_api_open(struct ls_api **out, const char *url, const char *key, struct er
 	api->stall_s = 15;
 	api->backoff_s = 2;
 	api->wait_max_s = 60;
-	if (take_url(api, url, e) < 0 || take_key(api, key, e) < 0)
+	api->attempts_max = ATTEMPTS_MAX;
+	api->kind = KEY_NONE;
+	if (take_url(api, url, e) < 0 || (key != NULL && take_key(api, key, e) < 0))
 		goto fail;
 	api->curl = curl_easy_init();
 	api->multi = curl_multi_init();
@@ -217,6 +223,34 @@ int ls_api_open(struct ls_api **out, const char *url, const char *key, struct er
 fail:
 	ls_api_close(api);
 	return -1;
+}
+
+int ls_api_open(struct ls_api **out, const char *url, const char *key, struct err *e)
+{
+	return open_api(out, url, key == NULL ? "" : key, e);
+}
+
+int ls_api_open_keyless(struct ls_api **out, const char *url, struct err *e)
+{
+	return open_api(out, url, NULL, e);
+}
+
+void ls_api_hurry(struct ls_api *api, long ms)
+{
+	api->attempts_max = 1;
+	api->total_ms = ms;
+	api->connect_ms = ms < api->connect_ms ? ms : api->connect_ms;
+}
+
+enum ls_key ls_api_key(const struct ls_api *api, int64_t *exp_s)
+{
+	static const enum ls_key kinds[] = { [KEY_LEGACY] = LS_KEY_LEGACY, [KEY_REFRESH] = LS_KEY_PERSONAL,
+	                                     [KEY_ACCESS] = LS_KEY_ACCESS, [KEY_NONE] = LS_KEY_NONE };
+
+	*exp_s = 0;
+	if (api->key != NULL)
+		(void)token_read(api->key, exp_s);
+	return kinds[api->kind];
 }
 
 void ls_api_close(struct ls_api *api)
@@ -248,11 +282,26 @@ static bool is_cancelled(const struct ls_api *api)
 
 /* ---- what comes in ---- */
 
+/* Label Studio's clock, to the second. */
+static void take_date(struct ls_last *last, struct span line)
+{
+	char   text[64];
+	time_t t;
+
+	if (line.len < 6 || line.len - 5 >= sizeof text || strncasecmp(line.p, "Date:", 5) != 0)
+		return;
+	memcpy(text, line.p + 5, line.len - 5);
+	text[line.len - 5] = '\0';
+	t = curl_getdate(text, NULL);
+	last->date_s = t < 0 ? 0 : (int64_t)t;
+	last->at_s = clock_s();
+}
+
 static size_t on_header(char *bytes, size_t size, size_t n, void *arg)
 {
 	struct call *c = arg;
 
-	(void)bytes;
+	take_date(&c->api->last, (struct span){ bytes, size * n });
 	c->header_bytes += size * n;
 	if (c->header_bytes <= HEADERS_MAX)
 		return size * n;
@@ -371,7 +420,8 @@ static enum verdict judge_status(struct call *c, struct err *e)
 	if (c->status >= 200 && c->status <= 299)
 		return DONE;
 	reason_of(c, reason);
-	if (c->status == 401 && refused_as_legacy(c))
+	c->api->last.legacy_disabled = c->status == 401 && refused_as_legacy(c);
+	if (c->api->last.legacy_disabled)
 		return failed(e, ERR_AUTH, "Label Studio refused the key: legacy tokens are disabled "
 		              "in this organization; use a personal access token");
 	if (c->status == 401) {
@@ -392,6 +442,30 @@ static enum verdict judge_status(struct call *c, struct err *e)
 	return c->status >= 500 && may_repeat(c, false) ? AGAIN : FAILED;
 }
 
+static enum ls_trouble trouble_of(CURLcode code, bool connected)
+{
+	switch (code) {
+	case CURLE_COULDNT_RESOLVE_HOST:
+		return LS_NO_HOST;
+	case CURLE_OPERATION_TIMEDOUT:
+		return connected ? LS_NO_ANSWER : LS_NO_CONNECTION;
+	case CURLE_SSL_CONNECT_ERROR:
+		return LS_NO_TLS;
+	case CURLE_PEER_FAILED_VERIFICATION:
+		return LS_CERTIFICATE;
+	case CURLE_UNSUPPORTED_PROTOCOL:
+	case CURLE_WEIRD_SERVER_REPLY:
+		return LS_NOT_HTTP;
+	case CURLE_GOT_NOTHING:
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+	case CURLE_PARTIAL_FILE:
+		return LS_NO_ANSWER;
+	default:
+		return LS_NO_CONNECTION;
+	}
+}
+
 static enum verdict judge_trouble(struct call *c, CURLcode code, struct err *e)
 {
 	const struct ls_api *api = c->api;
@@ -401,6 +475,7 @@ static enum verdict judge_trouble(struct call *c, CURLcode code, struct err *e)
 
 	curl_easy_getinfo(api->curl, CURLINFO_OS_ERRNO, &os_error);
 	curl_easy_getinfo(api->curl, CURLINFO_CONNECT_TIME_T, &connected_us);
+	c->api->last.trouble = trouble_of(code, connected_us != 0);
 	switch (code) {
 	case CURLE_OUT_OF_MEMORY:
 		err_memory(e);
@@ -467,7 +542,7 @@ static struct curl_slist *headers_of(const struct call *c)
 	ok = add_header(&list, "Accept: application/json") &&
 	     add_header(&list, "Expect:") &&        /* Django's server ignores it: a second lost */
 	     (c->body.len == 0 || add_header(&list, "Content-Type: application/json"));
-	if (ok && !c->without_key) {
+	if (ok && !c->without_key && api->kind != KEY_NONE) {
 		const char *scheme = api->kind == KEY_LEGACY ? "Token" : "Bearer";
 		const char *token = api->kind == KEY_REFRESH ? api->access : api->key;
 
@@ -556,6 +631,7 @@ static void forget_attempt(struct call *c)
 	buf_reset(&c->refusal);
 	c->header_bytes = 0;
 	c->status = c->api->status = 0;
+	c->api->last = (struct ls_last){ .trouble = LS_ANSWERED };
 	c->retry_after_s = 0;
 	if (c->kind == TO_BUFFER) {
 		c->answer->len = c->answer_from;
@@ -572,6 +648,7 @@ static enum verdict attempt(struct call *c, struct err *e)
 	struct curl_slist *headers;
 	CURLcode           code;
 	curl_off_t         after = 0;
+	char              *redirect = NULL;
 	int                stopped;
 
 	forget_attempt(c);
@@ -592,6 +669,8 @@ static enum verdict attempt(struct call *c, struct err *e)
 	if (code == CURLE_OK || c->refusal.failed != ERR_OK) {
 		curl_easy_getinfo(c->api->curl, CURLINFO_RESPONSE_CODE, &c->status);
 		c->api->status = c->status;
+		curl_easy_getinfo(c->api->curl, CURLINFO_REDIRECT_URL, &redirect);
+		snprintf(c->api->last.redirect, sizeof c->api->last.redirect, "%s", redirect == NULL ? "" : redirect);
 		return judge_status(c, e);
 	}
 	return judge_trouble(c, code, e);
@@ -640,7 +719,7 @@ static int run_attempts(struct call *c, struct err *e)
 		if (c->retry_after_s > c->api->wait_max_s)
 			return err_set(e, why.code, "%.160s; it asks to wait for %.0f s", why.msg,
 			               c->retry_after_s);
-		if (tried == ATTEMPTS_MAX)
+		if (tried == c->api->attempts_max)
 			return err_set(e, why.code, "%s", why.msg);
 		if (wait_s(c->api, c->retry_after_s > 0 ? c->retry_after_s : backoff_s(c->api, tried), e) < 0)
 			return -1;
@@ -766,6 +845,11 @@ int ls_api_request(struct ls_api *api, const char *method, const char *path, str
 long ls_api_status(const struct ls_api *api)
 {
 	return api->status;
+}
+
+const struct ls_last *ls_api_last(const struct ls_api *api)
+{
+	return &api->last;
 }
 
 /* ---- what is asked ---- */

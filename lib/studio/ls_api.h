@@ -44,6 +44,16 @@ struct ls_api;
 int  ls_api_open(struct ls_api **api, const char *url, const char *key, struct err *e);
 void ls_api_close(struct ls_api *api);                      /* NULL allowed */
 
+/* The same without a key, for what Label Studio tells anybody: is it there? */
+int  ls_api_open_keyless(struct ls_api **api, const char *url, struct err *e);
+
+/* For a person who waits: one attempt a call, of at most so many milliseconds. */
+void ls_api_hurry(struct ls_api *api, long ms);
+
+/* What the key is, by its form.  *exp_s: its end, Unix time; 0: not told. */
+enum ls_key { LS_KEY_NONE, LS_KEY_LEGACY, LS_KEY_PERSONAL, LS_KEY_ACCESS };
+enum ls_key ls_api_key(const struct ls_api *api, int64_t *exp_s);
+
 /* cancelled(arg) is asked ten times a second or more; true ends the call at hand
  * and all later ones with ERR_STOPPED. */
 void ls_api_cancel(struct ls_api *api, bool (*cancelled)(void *arg), void *arg);
@@ -62,6 +72,23 @@ int ls_api_request(struct ls_api *api, const char *method, const char *path, str
 
 /* HTTP status of the last answer that came; 0: none came. */
 long ls_api_status(const struct ls_api *api);
+
+/* More of the last attempt, for who looks for causes. */
+enum ls_trouble {
+	LS_ANSWERED,           /* with a status, whichever */
+	LS_NO_HOST, LS_NO_CONNECTION, LS_NO_ANSWER,
+	LS_NO_TLS,             /* what answers does not speak it, or not ours */
+	LS_CERTIFICATE,        /* it is none that this machine trusts */
+	LS_NOT_HTTP
+};
+struct ls_last {
+	enum ls_trouble trouble;
+	int64_t         date_s;            /* Label Studio's clock (Date); 0: not told */
+	int64_t         at_s;              /* and ours when that came */
+	bool            legacy_disabled;   /* 401, since legacy tokens are off */
+	char            redirect[512];     /* where a 3xx leads; "" */
+};
+const struct ls_last *ls_api_last(const struct ls_api *api);
 
 struct ls_project {
 	int64_t     id;
