@@ -2,9 +2,12 @@
 #include "status.h"
 
 #include "base/clock.h"
+#include "base/meter.h"
+#include "brief.h"
 #include "examples.h"
 #include "request.h"
 #include "serving.h"
+#include "web/auth.h"
 
 #include <stdio.h>
 
@@ -213,28 +216,48 @@ json_object *status_version_list(struct store *st, const struct env *env, int64_
 /* ---- one project ----------------------------------------------------------------------- */
 
 static void state_text(const struct project *p, const struct env *env, const struct job *job, bool has_job,
-                       size_t n_labels, char out[320])
+                       size_t n_labels, char out[STATUS_STATE_MAX])
 {
 	int64_t counter = p->updates - p->updates_trained, missing = env->train_every - counter;
 	char    iso[CLOCK_ISO_BYTES];
 
 	if (has_job && job->state == JOB_RUNNING)
-		snprintf(out, 320, "training %.0f %%", job->progress * 100);
+		snprintf(out, STATUS_STATE_MAX, "training %.0f %%", job->progress * 100);
 	else if (has_job && job->state == JOB_QUEUED)
-		snprintf(out, 320, job->note.p == NULL ? "training queued" : "training queued again: %s",
+		snprintf(out, STATUS_STATE_MAX, job->note.p == NULL ? "training queued" : "training queued again: %s",
 		         job->note.p == NULL ? "" : job->note.p);
 	else if (p->reason.p != NULL)
-		snprintf(out, 320, "%s", p->reason.p);
+		snprintf(out, STATUS_STATE_MAX, "%s", p->reason.p);
 	else if (has_job && job->state == JOB_FAILED)
-		snprintf(out, 320, "last training failed: %s", job->note.p == NULL ? "" : job->note.p);
+		snprintf(out, STATUS_STATE_MAX, "last training failed: %s", job->note.p == NULL ? "" : job->note.p);
 	else if (has_job && job->state == JOB_SKIPPED)
-		snprintf(out, 320, "not trained: %s", job->note.p == NULL ? "" : job->note.p);
+		snprintf(out, STATUS_STATE_MAX, "not trained: %s", job->note.p == NULL ? "" : job->note.p);
 	else if (n_labels < LABELS_MIN)
-		snprintf(out, 320, "needs %d labels, has %zu", LABELS_MIN, n_labels);
+		snprintf(out, STATUS_STATE_MAX, "needs %d labels, has %zu", LABELS_MIN, n_labels);
+	else if (p->version.row == 0)
+		snprintf(out, STATUS_STATE_MAX, "waiting for %lld more annotation%s", (long long)missing, missing == 1 ? "" : "s");
 	else if (missing > 0)
-		snprintf(out, 320, "waiting for %lld more annotation%s", (long long)missing, missing == 1 ? "" : "s");
+		snprintf(out, STATUS_STATE_MAX, "waiting for %lld more annotation%s; serving version %lld since %s", (long long)missing,
+		         missing == 1 ? "" : "s", (long long)p->version.number, clock_iso(p->version.created_s, iso));
 	else
-		snprintf(out, 320, "serving since %s", clock_iso(p->version.created_s, iso));
+		snprintf(out, STATUS_STATE_MAX, "serving version %lld since %s", (long long)p->version.number, clock_iso(p->version.created_s, iso));
+}
+
+/* Webhooks that were refused are nobody's: who sent them did not say, or is not believed.
+ * The cure is for who has had none since. */
+static void add_refused(json_object *o, const struct env *env, const struct project *p, bool *ok)
+{
+	struct meter m;
+	int64_t      n = 0, last = 0;
+
+	if (meter_peek(env->model_dir, &m)) {
+		n = (int64_t)meter_refused(&m);
+		last = (int64_t)m.counter[METER_REFUSED_S];
+	}
+	add_int(o, "refused_webhooks", n, ok);
+	add_time(o, "last_refused", last == 0 ? STORE_NULL : last, ok);
+	add_text(o, "cure", last != 0 && (p->webhook_s == STORE_NULL || p->webhook_s < last)
+	         ? SPAN(AUTH_WEBHOOK_CURE) : (struct span){ NULL, 0 }, ok);
 }
 
 static json_object *labels_document(struct span labels, struct arena *a)
@@ -254,7 +277,7 @@ json_object *status_project(struct store *st, const struct env *env, int64_t row
 	struct job            job = { .row = 0 };
 	struct push_row       pushed = { .error = { NULL, 0 } };
 	json_object          *o = NULL;
-	char                  text[VERSION_TEXT_MAX], state[320];
+	char                  text[VERSION_TEXT_MAX], state[STATUS_STATE_MAX];
 	size_t                n = 0, n_labels = LABELS_MIN;
 	bool                  ok = true, has_job;
 	int                   rc;
@@ -303,6 +326,8 @@ json_object *status_project(struct store *st, const struct env *env, int64_t row
 	else
 		add_null(o, "job", &ok);
 	add_time(o, "last_webhook", p.webhook_s, &ok);
+	add_refused(o, env, &p, &ok);
+	add_time(o, "last_answer", p.api_s, &ok);
 	add_time(o, "last_fetch", p.fetched_s, &ok);
 	add_text(o, "fetch_error", p.fetch_error, &ok);
 	add_text(o, "push_error", pushed.error, &ok);
@@ -311,6 +336,19 @@ out:
 	label_config_free(config);
 	arena_clear(&a);
 	return o;
+}
+
+int status_brief(struct store *st, const struct env *env, int64_t row, char version[VERSION_TEXT_MAX],
+                 char state[STATUS_STATE_MAX], struct err *e)
+{
+	json_object *o = status_project(st, env, row, e);
+
+	if (o == NULL)
+		return -1;
+	snprintf(version, VERSION_TEXT_MAX, "%s", json_object_get_string(json_object_object_get(o, "model_version")));
+	snprintf(state, STATUS_STATE_MAX, "%s", json_object_get_string(json_object_object_get(o, "state")));
+	json_object_put(o);
+	return 0;
 }
 
 /* ---- requests ------------------------------------------------------------------------------ */
@@ -442,8 +480,10 @@ static json_object *last_job(struct store *st, const struct env *env, int64_t ro
 		return NULL;
 	o = json_object_object_get(project, "job");
 	o = o == NULL ? json_object_new_object() : json_object_get(o);
-	if (o != NULL)
+	if (o != NULL) {
 		add(o, "project", json_object_get(json_object_object_get(project, "project")), &ok);
+		add(o, "doing", json_object_get(json_object_object_get(project, "state")), &ok);
+	}
 	json_object_put(project);
 	return finished(o, ok, e);
 }

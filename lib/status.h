@@ -19,9 +19,13 @@ int status_job(struct request *req, struct reply *reply, struct err *e);        
  *
  *	{"project", "created", "title", "state", "model_version", "counter",
  *	 "start_training_each_n_updates", "annotations", "skipped", "tasks", "labels", "reason",
- *	 "version": {…} or null, "job": {…} or null, "last_webhook", "last_fetch", "fetch_error"}
+ *	 "version": {…} or null, "job": {…} or null, "last_webhook", "refused_webhooks",
+ *	 "last_refused", "cure", "last_answer", "last_fetch", "fetch_error"}
  *
  * `state` is one sentence: "waiting for 3 more annotations", "training 42 %", …
+ * `refused_webhooks` are those of all projects together; `cure` is null unless one was
+ * refused and none was taken for this project since.  `last_answer`: of Label Studio, to
+ * a call about this project.  GET /job_status has the sentence as "doing".
  * NULL: *e says why.
  */
 json_object *status_project(struct store *st, const struct env *env, int64_t row, struct err *e);

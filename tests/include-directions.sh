@@ -30,10 +30,11 @@ studio="$base|studio/.*|json-c/.*|json\.h|libxml/.*|curl/.*|sodium\.h"
 models="$base|models/.*|learn/.*|text/.*|studio/.*"
 store="$base|store/.*|sqlite3\.h|sql\.h|schema\.h|sodium\.h"
 web="$base|curl/.*|web/.*|fcgiapp\.h|fcgi_config\.h|fcgios\.h|fastcgi\.h|json-c/.*|json\.h|sodium\.h"
-# Use cases see all folders, of web only the request and the reply, and no FastCGI;
+# Use cases see all folders, of web only the request and the reply, who may ask and
+# whether it is up, and no FastCGI;
 # programs see use cases and web.
 own=$(cd "$top/lib" && ls ./*.h 2>/dev/null | sed 's|^\./||; s|\.|\\.|' | tr '\n' '|')
-lib="$base|text/.*|learn/.*|studio/.*|models/.*|store/.*|web/serve\.h|json-c/.*|json\.h|sodium\.h|${own%|}"
+lib="$base|text/.*|learn/.*|studio/.*|models/.*|store/.*|web/(serve|auth|health)\.h|json-c/.*|json\.h|sodium\.h|${own%|}"
 cgi="$base|web/.*|${own%|}"
 
 n=0
@@ -68,7 +69,7 @@ if [ "$top" = . ]; then
     trap 'rm -rf "$tree"' EXIT
     for wrong in base:json.h:json-c/json.h text:t.c:learn/logreg.h learn:l.c:unicase.h studio:s.c:store/store.h \
                  models:m.c:sqlite3.h store:s.c:models/model.h web:w.c:studio/label_config.h .:use.c:fcgiapp.h \
-                 .:use.c:web/auth.h ../cgi:p.c:store/store.h; do
+                 .:use.c:web/route.h ../cgi:p.c:store/store.h; do
         folder=${wrong%%:*} include=${wrong##*:} file=${wrong#*:}
         rm -rf "$tree/lib" "$tree/cgi"
         mkdir -p "$tree/lib/base" "$tree/lib/$folder" "$tree/cgi"

@@ -41,7 +41,7 @@ struct file {
 	char             magic[16];
 	uint64_t         layout;
 	_Atomic uint64_t counter[METER__MAX];
-	uint64_t         zero[3];
+	uint64_t         zero[1];
 	struct line      line[METER_LINES];
 };
 
@@ -258,6 +258,24 @@ void meter_add(enum meter_counter counter, uint64_t n)
 		add(&meter.file->counter[counter], n);
 }
 
+void meter_mark(enum meter_counter counter, uint64_t now_s)
+{
+	if (ready())
+		atomic_store(&meter.file->counter[counter], now_s);
+}
+
+bool meter_turn(enum meter_counter counter, uint64_t now_s, uint64_t every)
+{
+	static _Atomic uint64_t own[METER__MAX];
+	_Atomic uint64_t       *at = ready() ? &meter.file->counter[counter] : &own[counter];
+	uint64_t                last = atomic_load(at);
+
+	/* A time ahead of now is a clock that was set back. */
+	if (last <= now_s && now_s - last < every)
+		return false;
+	return atomic_compare_exchange_strong(at, &last, now_s);
+}
+
 void meter_request(struct span path, int status, double seconds)
 {
 	struct line *l;
@@ -282,15 +300,12 @@ static int by_pair(const void *a, const void *b)
 	return order != 0 ? order : x->status - y->status;
 }
 
-bool meter_read(struct meter *m)
+static void read_file(const struct file *f, struct meter *m)
 {
-	*m = (struct meter){ .n = 0 };
-	if (!ready())
-		return false;
 	for (size_t i = 0; i < METER__MAX; i++)
-		m->counter[i] = atomic_load(&meter.file->counter[i]);
+		m->counter[i] = atomic_load(&f->counter[i]);
 	for (size_t i = 0; i < METER_LINES; i++) {
-		const struct line *from = &meter.file->line[i];
+		const struct line *from = &f->line[i];
 		struct meter_line *to = &m->line[m->n];
 		const uint64_t     key = atomic_load(&from->key) - 1;
 		uint64_t           any = 0;
@@ -305,5 +320,45 @@ bool meter_read(struct meter *m)
 		m->n += any != 0;              /* one is just being counted */
 	}
 	qsort(m->line, m->n, sizeof m->line[0], by_pair);
+}
+
+bool meter_read(struct meter *m)
+{
+	*m = (struct meter){ .n = 0 };
+	if (!ready())
+		return false;
+	read_file(meter.file, m);
 	return true;
+}
+
+bool meter_peek(const char *folder, struct meter *m)
+{
+	struct file copy;
+	char        path[PATH_MAX];
+	ssize_t     n = -1;
+	int         fd;
+
+	*m = (struct meter){ .n = 0 };
+	if (snprintf(path, sizeof path, "%s/" METER_FILE, folder) >= (int)sizeof path)
+		return false;
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = pread(fd, &copy, sizeof copy, 0);
+		close(fd);
+	}
+	if (n != (ssize_t)sizeof copy || memcmp(&copy, &right, HEAD_BYTES) != 0)
+		return false;
+	read_file(&copy, m);
+	return true;
+}
+
+uint64_t meter_refused(const struct meter *m)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < m->n; i++)
+		if (strcmp(m->line[i].endpoint, "webhook") == 0 && m->line[i].status == 401)
+			for (size_t b = 0; b < METER_BUCKETS; b++)
+				n += m->line[i].bucket[b];
+	return n;
 }

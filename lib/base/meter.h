@@ -9,8 +9,8 @@
  *   offset   bytes
  *        0      16   "prelabel metrics"
  *       16       8   layout, 1
- *       24      16   enum meter_counter
- *       40      24   zeros
+ *       24      32   enum meter_counter
+ *       56       8   zeros
  *       64  18,432   128 lines of 144 bytes, one for each pair of endpoint and status:
  *                       8   1 + endpoint * 1000 + status; 0: free.  Never changed once set
  *                       8   nanoseconds that they took together
@@ -45,6 +45,8 @@
 enum meter_counter {
 	METER_TASKS,         /* that /predict answered */
 	METER_LOADS,         /* of models, from the store */
+	METER_REFUSED_S,     /* Unix time: when the last webhook was refused; 0: never */
+	METER_TOLD_S,        /* and when the log last said so */
 	METER__MAX
 };
 
@@ -53,6 +55,12 @@ enum meter_counter {
 void meter_open(const char *folder);
 
 void meter_add(enum meter_counter counter, uint64_t n);
+
+/* For the two that are times.  meter_turn(): is the time there at least `every` seconds
+ * away?  Then now_s takes its place, for one of all that ask; where nothing is counted,
+ * for one of the process. */
+void meter_mark(enum meter_counter counter, uint64_t now_s);
+bool meter_turn(enum meter_counter counter, uint64_t now_s, uint64_t every);
 
 /* A request that was answered.  path: of its route, SPAN("") where there is none. */
 void meter_request(struct span path, int status, double seconds);
@@ -74,5 +82,12 @@ struct meter {
 
 /* What was counted up to now.  false: nothing is (see above). */
 bool meter_read(struct meter *m);
+
+/* The same from a folder that others count in, without meter_open(): reads, makes and
+ * replaces nothing.  false: there is no such file, or none that is right. */
+bool meter_peek(const char *folder, struct meter *m);
+
+/* Of what was counted: webhooks that were refused. */
+uint64_t meter_refused(const struct meter *m);
 
 #endif

@@ -1,5 +1,8 @@
 /* auth.c - basic auth and the webhook secret. */
 #include "web/auth.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/meter.h"
 #include "base/span.h"
 
 #include <sodium.h>
@@ -59,4 +62,15 @@ bool auth_basic(const struct auth *a, const char *authorization)
 bool auth_secret(const struct auth *a, const char *secret)
 {
 	return a->secret && secret != NULL && same(a, span_of(secret), a->webhook);
+}
+
+#define TELL_S 60
+
+void auth_webhook_refused(void)
+{
+	const uint64_t now = (uint64_t)clock_s();
+
+	meter_mark(METER_REFUSED_S, now);
+	if (meter_turn(METER_TOLD_S, now, TELL_S))
+		log_line(LOG_WARNING, "a webhook was refused, and its event is lost: " AUTH_WEBHOOK_CURE);
 }

@@ -30,4 +30,13 @@ bool auth_basic(const struct auth *a, const char *authorization);
 /* Likewise X-Webhook-Secret. */
 bool auth_secret(const struct auth *a, const char *secret);
 
+/* A webhook was refused: it is kept when (base/meter.h), and once a minute, of all
+ * processes together, the log says what to do. */
+void auth_webhook_refused(void);
+
+/* One for all cases: not every program is given WEBHOOK_SECRET. */
+#define AUTH_WEBHOOK_CURE \
+	"the webhook in Label Studio needs the header X-Webhook-Secret with WEBHOOK_SECRET, or Authorization with basic auth: " \
+	"prelabel connect --project N puts it there"
+
 #endif

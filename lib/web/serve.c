@@ -155,6 +155,8 @@ static void handle(struct worker *w, const struct http *h)
 	/* Before the last bytes are out: who has an answer finds it counted. */
 	seconds = clock_monotonic() - began;
 	meter_request(m.path_known ? req.path : SPAN(""), reply.status, seconds);
+	if (reply.status == 401 && (m.flags & ROUTE_WEBHOOK) != 0)
+		auth_webhook_refused();
 	http_finish(h, &req, w->body.len);
 	req.params = NULL;
 	log_reply(&req, &m, method, &reply, &e, seconds);

@@ -69,11 +69,16 @@ static void counts(void)
 {
 	struct meter m;
 
+	want(meter_turn(METER_TOLD_S, 1000, 60) && !meter_turn(METER_TOLD_S, 1059, 60));   /* of this process alone */
+
 	want(!meter_read(&m));                 /* not opened: nothing happens */
 	meter_add(METER_TASKS, 1);
 	meter_request(SPAN("/predict"), 200, 1);
 	meter_open(folder);
 	want(meter_read(&m) && m.n == 0 && m.counter[METER_TASKS] == 0);
+	want(meter_turn(METER_TOLD_S, 2000, 60) && !meter_turn(METER_TOLD_S, 2059, 60) && meter_turn(METER_TOLD_S, 2060, 60));
+	want(!meter_turn(METER_TOLD_S, 2061, 60) && meter_turn(METER_TOLD_S, 1500, 60));    /* the clock was set back */
+	meter_mark(METER_REFUSED_S, 4711);
 	meter_add(METER_TASKS, 100);
 	meter_add(METER_TASKS, 1);
 	meter_add(METER_LOADS, 2);
@@ -94,6 +99,9 @@ static void counts(void)
 	want(strcmp(m.line[2].endpoint, "predict") == 0 && m.line[2].bucket[0] == 1 && m.line[2].bucket[15] == 1);
 	want(strcmp(m.line[3].endpoint, "webhook") == 0 && m.line[3].status == 201 && m.line[3].bucket[1] == 2);
 	want(m.line[4].status == 503 && m.line[4].bucket[11] == 1);
+	meter_request(SPAN("/webhook"), 401, 0.1);
+	want(meter_peek(folder, &m) && m.n == 6 && m.counter[METER_TASKS] == 101 && m.counter[METER_REFUSED_S] == 4711 && meter_refused(&m) == 1);
+	want(!meter_peek("/nowhere", &m) && m.n == 0 && meter_refused(&m) == 0);
 }
 
 static void test_counts(void **state)
