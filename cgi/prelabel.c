@@ -3,6 +3,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "check.h"
+#include "doctor.h"
 #include "evaluate.h"
 #include "import.h"
 #include "init.h"
@@ -222,8 +223,12 @@ static void print_project(json_object *p)
 			       text_of(held_out, "log_loss"));
 	}
 	printf("  last webhook   %s\n", json_object_object_get(p, "last_webhook") == NULL
-	       ? "none seen yet: is it active in Label Studio, and may Label Studio send to this address?"
-	       : text_of(p, "last_webhook"));
+	       ? "none seen yet: `prelabel doctor` says why" : text_of(p, "last_webhook"));
+	if (json_object_object_get(p, "cure") != NULL)
+		printf("  refused        %s webhooks, the last at %s: %s\n", text_of(p, "refused_webhooks"), text_of(p, "last_refused"),
+		       text_of(p, "cure"));
+	printf("  last answer    %s\n", json_object_object_get(p, "last_answer") == NULL
+	       ? "Label Studio has not been asked yet" : text_of(p, "last_answer"));
 	if (json_object_object_get(p, "fetch_error") != NULL)
 		printf("  Label Studio   %s\n", text_of(p, "fetch_error"));
 	if (json_object_object_get(p, "push_error") != NULL)
@@ -335,6 +340,28 @@ static int run_health(struct args *a)
 	}
 	printf("UP: %s answered in %.0f ms\n", h.url, h.seconds * 1000);
 	return DONE;
+}
+
+/* ---- doctor ------------------------------------------------------------------------------- */
+
+static int run_doctor(struct args *a)
+{
+	struct findings f;
+	struct err      e = { .code = ERR_MEMORY, .msg = "out of memory" };
+	int             rc = DONE;
+
+	if (a->n_rest > 0)
+		return usage_error(a, "takes no operands");
+	/* What it finds, it says itself. */
+	log_open("prelabel", LOG_ERROR);
+	findings_init(&f, a->json ? NULL : stdout);
+	doctor(&f, &a->env, a->project);
+	if (a->json)
+		rc = print_json(findings_document(&f), &e);
+	else
+		printf(f.faults == 0 ? "nothing is wrong\n" : f.faults == 1 ? "%zu thing is wrong\n" : "%zu things are wrong\n", f.faults);
+	findings_clear(&f);
+	return rc != DONE ? rc : f.faults == 0 ? DONE : FAILED;
 }
 
 /* ---- train --------------------------------------------------------------------------------- */
@@ -743,7 +770,10 @@ static const struct command {
 	{ "init", run_init, false, "DIR [--script FILE] [--force]",
 	  "write a backend with a model of your own into the folder DIR: in C, or FILE, which is C, Python or any program"
 	  " (a FILE.py that does not exist is written too)" },
-	{ "status", run_status, true, "[--project N] [--json]", "counters, jobs, version in force, metrics" },
+	{ "doctor", run_doctor, false, "[--project N] [--json]",
+	  "look for what keeps Label Studio and prelabel from working together, and say what to do: the folder, Label Studio, the"
+	  " key; of each project the backend, the webhook, the predictions and the trainings. Exit status 0: nothing is wrong" },
+	{ "status", run_status, true, "[--project N] [--json]", "what is going on: counters, jobs, version in force, metrics" },
 	{ "train", run_train, true, "[--project N] [--due] [--full] [--json]",
 	  "read Label Studio's export (--full: however recent the last reading is), train and publish now. --due: instead,"
 	  " the jobs of all projects that are due or whose trainer died, for a timer" },

@@ -9,9 +9,9 @@
 
 /*
  * Prints a line for each thing looked at, what was found behind it: the kinds of
- * model, the folder of the store, the program of a model in another language, Label
- * Studio and the key, by its answer to GET /api/current-user/whoami.  The settings
- * were right when env could be read.  Changes nothing.
+ * model, the program of a model in another language, and of doctor.h the folder of the
+ * store, Label Studio and the key.  The settings were right when env could be read.
+ * Changes nothing.
  *
  * Returns how many of them are not as they have to be.
  */

@@ -19,6 +19,7 @@ import time
 import types
 
 import lslib
+from doctor import g_doctor
 from lslib import LabelStudio, Process, Report, basic, choice, free_port, http, wait_for, wait_port
 from texts import mail, review
 
@@ -774,7 +775,7 @@ def g_own(R):
 GROUPS = [("connect", g_connect), ("predict", g_predict), ("train", g_train), ("delete", g_delete), ("projects", g_projects),
           ("labels", g_labels), ("nopayload", g_nopayload), ("agree", g_agree), ("auth", g_auth), ("interactive", g_interactive),
           ("active", g_active), ("uncertainty", g_uncertainty), ("load", g_load), ("several", g_several), ("own", g_own),
-          ("restart", g_restart)]
+          ("doctor", g_doctor), ("restart", g_restart)]
 
 
 def main(groups=GROUPS):

@@ -208,7 +208,7 @@ class Https:
                 pass
 
             def do_GET(self):
-                body = b'{"email": "anna@example.com"}'
+                body = b'{"email": "anna@example.com", "release": "1.23.2"}'
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))

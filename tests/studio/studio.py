@@ -717,6 +717,8 @@ class Studio:
             return h.reply(200, [self.backend_json(b) for b in self.of(self.backends, project=pid)])
         g = dict({"title": "default", "is_interactive": False, "auth_method": "NONE", "basic_auth_user": "", "basic_auth_pass": None,
                   "description": "", "extra_params": None, "timeout": 100.0, "auto_update": True}, **h.given)
+        if self.ml_block_local_ip:                      # the address before the project
+            raise Refused(403, RESERVED)
         p = self.find(self.projects, g.get("project"), "Project")
         if h.given.get("basic_auth_pass") == "":
             raise Refused(500, "'NoneType' object has no attribute 'basic_auth_pass'")
@@ -776,6 +778,8 @@ class Studio:
             return h.reply(200, self.of(self.webhooks, **({"project": int(q["project"])} if "project" in q else {})))
         if not re.match("https?://[^ ]+$", h.given.get("url", "")):
             raise Refused(400, "", url="Enter a valid URL.")
+        if self.ssrf_protection:
+            raise Refused(403, RESERVED)
         self.find(self.projects, h.given.get("project"), "Project")
         self.check_hook(h.given)
         keep = ("send_payload", "send_for_all_actions", "headers", "is_active", "actions")
@@ -785,7 +789,7 @@ class Studio:
         head = g.get("headers", {})
         if not isinstance(head, dict) or len(head) > 10 or \
                 any(not re.match("[A-Za-z0-9_-]+$", k) or not isinstance(v, str) for k, v in head.items()):
-            raise Refused(400, "", headers="is not valid under any of the given schemas")
+            raise Refused(400, "", headers="%r does not fit" % head)   # repeats them, as the real one does
         for a in g.get("actions", []):
             if a not in ACTIONS:
                 raise Refused(400, "", actions='"%s" is not a valid choice.' % a)
