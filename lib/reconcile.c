@@ -230,7 +230,8 @@ static int finish_reading(struct reading *r, struct err *e)
 		log_line(LOG_WARNING, "nothing is taken for deleted: the export has annotations without an id");
 		return 0;
 	}
-	qsort(r->seen, r->n_seen, sizeof *r->seen, by_id);
+	if (r->n_seen > 0)              /* qsort() takes no NULL */
+		qsort(r->seen, r->n_seen, sizeof *r->seen, by_id);
 	return in_event(r, delete_missing, e);
 }
 
