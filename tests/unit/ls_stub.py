@@ -294,6 +294,10 @@ modes = {
     "forbidden": always(403, detail("You do not have permission to perform this action.")),
     "absent": always(404, detail("No Project matches the given query.")),
     "bad_request": always(400, detail("two\r\nlines")),
+    "invalid": always(400, json.dumps({"detail": "Validation error", "validation_errors": {"url": ["Enter a URL."], "x": []}}).encode()),
+    "invalid_odd": always(400, json.dumps({"detail": "Validation error", "validation_errors": {"url": [[[[[7]]]]]}}).encode()),
+    "invalid_echo": lambda conn, r, n: answer(conn, 400, json.dumps(
+        {"detail": "Validation error", "validation_errors": {"url": ["no " + r.auth]}}).encode()),
     "down": always(503, b"<html>Bad gateway</html>"),
     "down_twice": first(2, always(500, b"")),
     "busy_once": first(1, retry_after("1")),
