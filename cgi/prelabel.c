@@ -3,6 +3,7 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "check.h"
+#include "connect.h"
 #include "doctor.h"
 #include "evaluate.h"
 #include "import.h"
@@ -25,6 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LABELS_MAX 1000     /* --label; a labeling config in a file may have more */
 #define BUSY_MS 10000       /* a person or a trainer may wait for another's write */
 
 enum { DONE = 0, FAILED = 1, USAGE = 2 };
@@ -43,6 +45,8 @@ struct args {
 	const char    *script;     /* init: the model, NULL: that of the templates */
 	mode_t         umask;      /* as it was given to us */
 	struct init_folder folder; /* start DIR */
+	struct connect_options connect;
+	const char    *labels[LABELS_MAX];
 	char *const   *rest;       /* operands */
 	int            n_rest;
 	const char    *command;
@@ -752,6 +756,133 @@ static int run_forget(struct args *a)
 	return DONE;
 }
 
+/* ---- connect, disconnect ----------------------------------------------------------------- */
+
+struct connect_output {
+	json_object *steps, *next;   /* --json; NULL: lines */
+	bool         dry_run;
+};
+
+static void show_step(void *arg, const char *what, enum connect_did did, const char *text)
+{
+	struct connect_output *out = arg;
+	json_object           *o;
+
+	if (out->steps == NULL) {
+		printf("%s%-*s %s%s%s\n", out->dry_run && did > CONNECT_RIGHT && did < CONNECT_WARNING ? "would be " : "",
+		       did == CONNECT_NEXT ? 4 : 7, connect_did_names[did], what, what[0] == '\0' ? "" : ": ", text);
+		return;
+	}
+	if (did == CONNECT_NEXT) {
+		json_object_array_add(out->next, json_object_new_string(text));
+		return;
+	}
+	o = json_object_new_object();
+	json_object_object_add(o, "step", json_object_new_string(what));
+	json_object_object_add(o, "did", json_object_new_string(connect_did_names[did]));
+	json_object_object_add(o, "text", json_object_new_string(text));
+	json_object_array_add(out->steps, o);
+}
+
+static int end_connect(const struct args *a, struct connect_output *out, const struct connect_report *r, int rc,
+                       const struct err *e)
+{
+	json_object *o;
+
+	if (out->steps != NULL) {
+		o = json_object_new_object();
+		json_object_object_add(o, "project", r->project == 0 ? NULL : json_object_new_int64(r->project));
+		json_object_object_add(o, "dry_run", json_object_new_boolean(a->connect.dry_run));
+		json_object_object_add(o, "changes", json_object_new_int64(r->changes));
+		json_object_object_add(o, "steps", out->steps);
+		json_object_object_add(o, "next", out->next);
+		json_object_object_add(o, "error", rc == 0 ? NULL : json_object_new_string(e->msg));
+		json_object_object_add(o, "cure", rc == 0 || r->cure[0] == '\0' ? NULL : json_object_new_string(r->cure));
+		print_json(o, e);
+	}
+	if (rc == 0)
+		return DONE;
+	fflush(stdout);
+	fprintf(stderr, "prelabel: %s%s%s\n", e->msg, r->cure[0] == '\0' ? "" : ". ", r->cure);
+	return e->code == ERR_USAGE ? USAGE : FAILED;
+}
+
+/* A dry run makes no store where there is none. */
+static int open_store(struct args *a, struct err *e)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s/" STORE_FILE, a->env.model_dir);
+	if (a->connect.dry_run && access(path, F_OK) < 0)
+		return 0;
+	return store_open(&a->st, a->env.model_dir, BUSY_MS, e);
+}
+
+static int run_connection(struct args *a, bool on)
+{
+	struct connect_output out = { .dry_run = a->connect.dry_run };
+	struct connect_report r = { .step = show_step, .arg = &out };
+	struct health         h;
+	struct err            e = { 0 }, down = { 0 };
+	int                   rc;
+
+	a->connect.project = a->project == STORE_NULL ? 0 : a->project;
+	a->connect.labels = a->labels;
+	if (a->json) {
+		out.steps = json_object_new_array();
+		out.next = json_object_new_array();
+	}
+	/* Label Studio asks it while it connects: else its message would be about that. */
+	if (on && health_ask(&a->env, &h, &down) < 0) {
+		if (!a->connect.dry_run) {
+			err_set(&e, ERR_REMOTE, "prelabel is not running: %.200s", down.msg);
+			snprintf(r.cure, sizeof r.cure, "Start it first, with these settings: prelabel start");
+			return end_connect(a, &out, &r, -1, &e);
+		}
+		show_step(&out, "prelabel", CONNECT_WARNING, down.msg);
+	}
+	rc = open_store(a, &e);
+	if (rc == 0)
+		rc = on ? connect_project(a->st, &a->env, &a->connect, &r, &e)
+		        : disconnect_project(a->st, &a->env, &a->connect, &r, &e);
+	return end_connect(a, &out, &r, rc, &e);
+}
+
+static int run_connect(struct args *a)
+{
+	const struct connect_options *o = &a->connect;
+
+	if (a->n_rest > 0)
+		return usage_error(a, "takes no operands");
+	if ((a->project == STORE_NULL) == (o->title == NULL))
+		return usage_error(a, "needs --project N or --title T");
+	if (o->title != NULL && o->title[0] == '\0')
+		return usage_error(a, "--title is empty");
+	if (o->title == NULL && (o->n_labels > 0 || o->config != NULL))
+		return usage_error(a, "--label and --config are for a project to be made, with --title T");
+	if (o->n_labels > 0 && o->config != NULL)
+		return usage_error(a, "takes --label or --config, not both");
+	if (o->n_labels == 1)
+		return usage_error(a, "--label is needed twice at least: there is nothing to choose among one");
+	for (size_t i = 0; i < o->n_labels; i++) {
+		if (a->labels[i][0] == '\0')
+			return usage_error(a, "--label is empty");
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(a->labels[i], a->labels[j]) == 0)
+				return usage_error(a, "the same --label is given twice");
+	}
+	return run_connection(a, true);
+}
+
+static int run_disconnect(struct args *a)
+{
+	if (a->n_rest > 0)
+		return usage_error(a, "takes no operands");
+	if (a->project == STORE_NULL)
+		return usage_error(a, "needs --project N");
+	return run_connection(a, false);
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 static int run_help(struct args *a);
@@ -770,6 +901,15 @@ static const struct command {
 	{ "init", run_init, false, "DIR [--script FILE] [--force]",
 	  "write a backend with a model of your own into the folder DIR: in C, or FILE, which is C, Python or any program"
 	  " (a FILE.py that does not exist is written too)" },
+	{ "connect", run_connect, false, "--project N | --title T [--label L]… [--config FILE] [--data FILE] [--url URL]"
+	  " [--uncertainty] [--dry-run] [--json]",
+	  "connect a project of Label Studio: backend, webhook, settings, what is annotated already; a second run changes"
+	  " nothing. --title: the project of that title, made where there is none, with these labels or this labeling"
+	  " config. --data: tasks to import: a JSON array, JSON lines, or texts, one a line; those that are there already"
+	  " are left out. --url: this backend as Label Studio reaches it, else http://localhost:PORT. --uncertainty: the"
+	  " least certain task comes first. --dry-run: say what would be done" },
+	{ "disconnect", run_disconnect, false, "--project N [--url URL] [--dry-run] [--json]",
+	  "take back what connect did in Label Studio, the webhook included; what was learned stays" },
 	{ "doctor", run_doctor, false, "[--project N] [--json]",
 	  "look for what keeps Label Studio and prelabel from working together, and say what to do: the folder, Label Studio, the"
 	  " key; of each project the backend, the webhook, the predictions and the trainings. Exit status 0: nothing is wrong" },
@@ -847,7 +987,7 @@ static int with_option(char *pair)
 static int read_options(struct args *a, int argc, char *argv[])
 {
 	enum { PROJECT = 256, QUEUED, DUE, JSON, FULL, HOST, PORT, LOG_LEVEL, WITH, AUTH_USER, AUTH_PASS,
-	       CHECK, SCRIPT, FORCE, HELP };
+	       CHECK, SCRIPT, FORCE, TITLE, LABEL, CONFIG, DATA, URL, UNCERTAINTY, DRY_RUN, HELP };
 	static const struct option options[] = {
 		{ "project", required_argument, NULL, PROJECT }, { "queued", required_argument, NULL, QUEUED },
 		{ "due", no_argument, NULL, DUE }, { "json", no_argument, NULL, JSON }, { "full", no_argument, NULL, FULL }, { "host", required_argument, NULL, HOST },
@@ -855,6 +995,10 @@ static int read_options(struct args *a, int argc, char *argv[])
 		{ "with", required_argument, NULL, WITH }, { "basic-auth-user", required_argument, NULL, AUTH_USER },
 		{ "basic-auth-pass", required_argument, NULL, AUTH_PASS }, { "check", no_argument, NULL, CHECK },
 		{ "script", required_argument, NULL, SCRIPT }, { "force", no_argument, NULL, FORCE },
+		{ "title", required_argument, NULL, TITLE }, { "label", required_argument, NULL, LABEL },
+		{ "config", required_argument, NULL, CONFIG }, { "data", required_argument, NULL, DATA },
+		{ "url", required_argument, NULL, URL }, { "uncertainty", no_argument, NULL, UNCERTAINTY },
+		{ "dry-run", no_argument, NULL, DRY_RUN },
 		{ "help", no_argument, NULL, HELP },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -909,6 +1053,29 @@ static int read_options(struct args *a, int argc, char *argv[])
 			break;
 		case FORCE:
 			a->force = true;
+			break;
+		case TITLE:
+			a->connect.title = optarg;
+			break;
+		case LABEL:
+			if (a->connect.n_labels == LABELS_MAX)
+				return usage_error(a, "too many labels: give them in a --config FILE");
+			a->labels[a->connect.n_labels++] = optarg;
+			break;
+		case CONFIG:
+			a->connect.config = optarg;
+			break;
+		case DATA:
+			a->connect.data = optarg;
+			break;
+		case URL:
+			a->connect.url = optarg;
+			break;
+		case UNCERTAINTY:
+			a->connect.uncertainty = true;
+			break;
+		case DRY_RUN:
+			a->connect.dry_run = true;
 			break;
 		case HELP:
 			a->rest = (char *const *)&a->command;

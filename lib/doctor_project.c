@@ -395,7 +395,7 @@ static void check_refused(struct sight *s)
 
 	if (s->row == 0 || !meter_peek(s->p->env->model_dir, &m) || (last = (int64_t)m.counter[METER_REFUSED_S]) == 0)
 		return;
-	if (s->kept.webhook_s == STORE_NULL || s->kept.webhook_s < last)
+	if (s->kept.webhook_s == STORE_NULL || s->kept.webhook_s <= last)
 		found_fault(s->f, FAULT_HOOK_REFUSED, s->what, "%" PRIu64 " webhooks were refused, the last at %s, and none was taken since\n"
 		            "Annotate one task: if this stays, %s.", meter_refused(&m), clock_iso(last, iso), AUTH_WEBHOOK_CURE);
 }

@@ -244,7 +244,7 @@ static void state_text(const struct project *p, const struct env *env, const str
 }
 
 /* Webhooks that were refused are nobody's: who sent them did not say, or is not believed.
- * The cure is for who has had none since. */
+ * The cure is for who has had none since; within the second, either may have been last. */
 static void add_refused(json_object *o, const struct env *env, const struct project *p, bool *ok)
 {
 	struct meter m;
@@ -256,7 +256,7 @@ static void add_refused(json_object *o, const struct env *env, const struct proj
 	}
 	add_int(o, "refused_webhooks", n, ok);
 	add_time(o, "last_refused", last == 0 ? STORE_NULL : last, ok);
-	add_text(o, "cure", last != 0 && (p->webhook_s == STORE_NULL || p->webhook_s < last)
+	add_text(o, "cure", last != 0 && (p->webhook_s == STORE_NULL || p->webhook_s <= last)
 	         ? SPAN(AUTH_WEBHOOK_CURE) : (struct span){ NULL, 0 }, ok);
 }
 

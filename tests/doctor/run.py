@@ -493,6 +493,7 @@ def t_secret(ls, s, pid):
             check(name + ": the log says so once a minute", len(lines) == 1 and "WARNING" in lines[0] and "prelabel connect" in lines[0], lines)
             with changed(h, headers=right):
                 names(name + ": right now, but none came since", b.env, "webhook-refused")
+                time.sleep(1.1)             # times are kept in seconds
                 ls.annotate(ids[3], "positive")
                 healthy(name + ": the right header, and one came", b.env)
                 check(name + ": no cure where nothing is ill", b.get("/status?project=%d" % own, right.get("Authorization", "Basic bGFiZWxlcjpzM2NyZXQ6d2l0aCBjb2xvbg=="))["cure"] is None)

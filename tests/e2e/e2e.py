@@ -203,6 +203,120 @@ def valid(p, from_name, to_name, labels):
 
 
 # ---- the groups -----------------------------------------------------------------
+def prelabel(R, backend, *args, **more):
+    """The command line with the settings of a backend that was started here."""
+    tool = (os.environ.get("E2E_PRELABEL") or os.environ.get("BUILD", "build") + "/prelabel").split()
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("LABEL_STUDIO_", "BASIC_AUTH_"))}
+    env.update(PORT=backend.url.rsplit(":", 1)[1], MODEL_DIR=backend.dir, LABEL_STUDIO_HOST=R.ls.url, LABEL_STUDIO_API_KEY=R.key,
+               START_TRAINING_EACH_N_UPDATES=str(R.n))
+    if backend.auth:
+        env.update(BASIC_AUTH_USER=backend.auth[0], BASIC_AUTH_PASS=backend.auth[1])
+    run = subprocess.run(tool + list(args), env=dict(env, **more), capture_output=True, text=True, timeout=120)
+    return types.SimpleNamespace(code=run.returncode, out=run.stdout, err=run.stderr, all=(run.returncode, run.stdout, run.stderr),
+                                 did={line.split()[0] for line in run.stdout.splitlines()})
+
+
+def g_command(R):
+    """`prelabel connect`: from an empty Label Studio to the first pre-annotation, and back."""
+    a = R.api
+    if not R.cmd:
+        return
+    R.rep.check("Label Studio is empty", a.ok("GET", "/api/projects/")["count"] == 0)
+    data = os.path.join(R.dir, "reviews.jsonl")
+    with open(data, "w", encoding="utf-8") as f:
+        f.writelines(json.dumps({"text": review(LABELS[i % 2], i)}) + "\n" for i in range(30))
+    args = ["connect", "--title", "By command", "--label", "positive", "--label", "negative", "--data", data, "--url", R.main.url]
+    dry = prelabel(R, R.main, *args, "--dry-run")
+    R.rep.check("connect --dry-run: says what it would do", dry.code == 0 and dry.out.count("would be made") >= 4, dry.all)
+    R.rep.check("connect --dry-run: Label Studio is still empty", a.ok("GET", "/api/projects/")["count"] == 0)
+    t = time.time()
+    run = prelabel(R, R.main, *args)
+    took = time.time() - t
+    found = a.ok("GET", "/api/projects/")["results"]
+    if not R.rep.check("one connect: a project", run.code == 0 and len(found) == 1 and found[0]["title"] == "By command", run.all):
+        return
+    pid = found[0]["id"]
+    ml, hooks = a.ok("GET", f"/api/ml/?project={pid}"), a.webhooks(pid)
+    R.rep.check("one connect: one backend, Connected, at our address", [(b["url"], b["readable_state"]) for b in ml] == [(R.main.url, "Connected")], ml)
+    R.rep.check("one connect: one webhook, active, with payload, for all actions", len(hooks) == 1 and hooks[0]["url"] == R.main.url + "/webhook"
+                and hooks[0]["is_active"] and hooks[0]["send_payload"] and hooks[0]["send_for_all_actions"], hooks)
+    tasks = a.tasks(pid)
+    R.rep.check("one connect: 30 tasks", len(tasks) == 30, len(tasks))
+    first = a.task(tasks[0]["id"])["predictions"]
+    R.rep.check("opening a task shows the first pre-annotation", len(first) == 1 and valid(first[0], "label", "text", LABELS), first)
+    print(f"#    from an empty Label Studio to the first pre-annotation: one command, {took:.1f} s; with the task opened {time.time() - t:.1f} s")
+    again = prelabel(R, R.main, *args)
+    R.rep.check("connect again: all is right, nothing is made", again.code == 0 and again.did == {"ok", "next"} and len(a.tasks(pid)) == 30
+                and len(a.webhooks(pid)) == 1 and len(a.ok("GET", f"/api/ml/?project={pid}")) == 1, again.all)
+    a.ok("PATCH", f"/api/webhooks/{hooks[0]['id']}/", {"is_active": False, "send_payload": False, "send_for_all_actions": False,
+                                                       "actions": ["ANNOTATION_CREATED"], "headers": {"X-Mine": "1"}})
+    a.ok("POST", "/api/webhooks/", {"project": pid, "url": R.main.url + "/webhook", "is_active": False})
+    a.connect(pid, R.main.url, *(R.main.auth or (None, None)))
+    a.patch_project(pid, show_collab_predictions=False)
+    for i in range(R.n + 2):            # which nobody hears
+        a.annotate(tasks[i]["id"], choice("label", "text", [LABELS[i % 2]]))
+    v0 = R.version(ml[0]["id"])
+    fixed = prelabel(R, R.main, *args)
+    hooks = a.webhooks(pid)
+    R.rep.check("connect: what was changed by hand is right again, twins are gone", fixed.code == 0 and len(hooks) == 1 and hooks[0]["is_active"]
+                and hooks[0]["send_payload"] and hooks[0]["send_for_all_actions"] and hooks[0]["headers"].get("X-Mine") == "1"
+                and len(a.ok("GET", f"/api/ml/?project={pid}")) == 1 and a.ok("GET", f"/api/projects/{pid}/")["show_collab_predictions"],
+                (fixed.all, hooks))
+    R.rep.check("connect: the project asks our backend again", a.ok("GET", f"/api/projects/{pid}/")["model_version"] == "prelabel")
+    R.rep.check("connect: annotations nobody heard of are read, and trained on", f"{R.n + 2} annotations new" in fixed.out
+                and R.settled_version(ml[0]["id"], v0), fixed.all)
+    order = prelabel(R, R.main, "connect", "--project", str(pid), "--uncertainty", "--url", R.main.url)
+    R.rep.check("connect --uncertainty: Label Studio's sampling", order.code == 0
+                and a.ok("GET", f"/api/projects/{pid}/")["sampling"] == "Uncertainty sampling", order.all)
+    nowhere = prelabel(R, R.main, "connect", "--project", str(pid), "--url", f"http://127.0.0.1:{free_port()}")
+    R.rep.check("an address that Label Studio can't reach: exit 1, cause and cure", nowhere.code == 1 and "can't reach" in nowhere.err, nowhere.all)
+    back = prelabel(R, R.main, "disconnect", "--project", str(pid), "--url", R.main.url)
+    p = a.ok("GET", f"/api/projects/{pid}/")
+    R.rep.check("disconnect: no backend, no webhook, no version, the usual order", back.code == 0 and not a.webhooks(pid)
+                and not a.ok("GET", f"/api/ml/?project={pid}") and not p["model_version"] and p["sampling"] == "Sequential sampling", (back.all, p))
+    again = prelabel(R, R.main, "disconnect", "--project", str(pid), "--url", R.main.url)
+    R.rep.check("disconnect again: nothing to do", again.code == 0 and again.did == {"ok", "next"}, again.all)
+
+    b = Backend(R, "command-auth", ("labeler", "s3cret:with colon&amp"))
+    try:
+        if R.rep.check("a backend with basic auth starts", b.ready(), b.proc.tail()):
+            p2 = a.project("By command, with basic auth", CONFIG)
+            run = prelabel(R, b, "connect", "--project", str(p2), "--url", b.url)
+            R.rep.check("basic auth: connected", run.code == 0, run.all)
+            ids = a.import_tasks(p2, [{"text": review(LABELS[i % 2], i)} for i in range(R.n + 4)])
+            mid = a.ok("GET", f"/api/ml/?project={p2}")[0]["id"]
+            v0 = R.version(mid)
+            for i in range(R.n):
+                a.annotate(ids[i], choice("label", "text", [LABELS[i % 2]]))
+            R.rep.check("basic auth: the webhook is heard, a version is trained", R.settled_version(mid, v0), (v0, b.proc.tail()))
+            again = prelabel(R, b, "connect", "--project", str(p2), "--url", b.url)
+            R.rep.check("basic auth: connect again, all is right", again.code == 0 and again.did == {"ok", "next"}, again.all)
+            R.rep.check("no key and no password was printed", not any(s in o for s in (R.key, b.auth[1], basic(*b.auth).split()[1])
+                        for o in (run.out + run.err, again.out, fixed.out, nowhere.err)))
+    finally:
+        b.stop()
+
+
+def g_private(R):
+    """Label Studio's settings for private addresses, at their defaults (protocol: a 403, with and without a backend)."""
+    if not R.cmd or R.key_kind != "pat" or os.environ.get("E2E_LS_ENV"):
+        return
+    for name, env, says, backends in (("both on", {"ML_BLOCK_LOCAL_IP": "true", "SSRF_PROTECTION_ENABLED": "true"}, "(ML_BLOCK_LOCAL_IP)", 0),
+                                      ("webhooks alone", {"SSRF_PROTECTION_ENABLED": "true"}, "(SSRF_PROTECTION_ENABLED)", 1)):
+        ls = LabelStudio(R.ls.exe, template_dir=R.ls.template_dir, env=env)
+        try:
+            ls.start()
+            api = ls.api()
+            pid = api.project("Private", CONFIG)
+            for turn in ("", ", again"):
+                run = prelabel(R, R.main, "connect", "--project", str(pid), "--url", R.main.url, LABEL_STUDIO_HOST=ls.url, LABEL_STUDIO_API_KEY=lslib.LEGACY_TOKEN,
+                               MODEL_DIR=os.path.join(R.dir, "private"))
+                R.rep.check(f"{name}{turn}: exit 1, the setting and the cure", run.code == 1 and says in run.err and "SSRF_PROTECTION_ENABLED=false" in run.err, run.all)
+            R.rep.check(f"{name}: {backends} backends, no webhook", len(api.ok("GET", f"/api/ml/?project={pid}")) == backends and not api.webhooks(pid))
+        finally:
+            ls.stop()
+
+
 def g_connect(R):
     st, h = http("GET", R.main.url + "/health", headers={"Authorization": basic(*R.main.auth)} if R.main.auth else {})
     R.rep.check("health: 200, a JSON object, status UP", st == 200 and isinstance(h, dict) and h.get("status") == "UP", (st, h))
@@ -772,7 +886,7 @@ def g_own(R):
             b.stop()
 
 
-GROUPS = [("connect", g_connect), ("predict", g_predict), ("train", g_train), ("delete", g_delete), ("projects", g_projects),
+GROUPS = [("connect", g_command), ("connect", g_private), ("connect", g_connect), ("predict", g_predict), ("train", g_train), ("delete", g_delete), ("projects", g_projects),
           ("labels", g_labels), ("nopayload", g_nopayload), ("agree", g_agree), ("auth", g_auth), ("interactive", g_interactive),
           ("active", g_active), ("uncertainty", g_uncertainty), ("load", g_load), ("several", g_several), ("own", g_own),
           ("doctor", g_doctor), ("restart", g_restart)]
