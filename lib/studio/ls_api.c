@@ -40,7 +40,7 @@ struct ls_api {
 	int           attempts_max;
 
 	/* The limits of the header; fields, so that the tests need not wait. */
-	long          connect_ms, total_ms, stall_s;
+	long          connect_ms, total_ms, stall_s, build_s;
 	double        backoff_s, wait_max_s;
 };
 
@@ -63,7 +63,7 @@ struct call {
 	/* Of the attempt at hand. */
 	struct err     local;           /* what our own callbacks found */
 	struct buf     refusal;         /* the body of an answer that is not 2xx */
-	size_t         header_bytes;
+	size_t         header_bytes;    /* 0: nothing has come yet */
 	long           status;
 	double         retry_after_s;   /* 0: not said */
 };
@@ -206,6 +206,7 @@ static int open_api(struct ls_api **out, const char *url, const char *key, struc
 	api->connect_ms = 5000;
 	api->total_ms = 60000;
 	api->stall_s = 15;
+	api->build_s = 300;
 	api->backoff_s = 2;
 	api->wait_max_s = 60;
 	api->attempts_max = ATTEMPTS_MAX;
@@ -302,6 +303,11 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *arg)
 	struct call *c = arg;
 
 	take_date(&c->api->last, (struct span){ bytes, size * n });
+	if (c->header_bytes == 0 && c->kind == TO_EXPORT) {
+		/* Before its first byte an export is being built, and none is due. */
+		(void)curl_easy_setopt(c->api->curl, CURLOPT_LOW_SPEED_LIMIT, 1024L);
+		(void)curl_easy_setopt(c->api->curl, CURLOPT_LOW_SPEED_TIME, c->api->stall_s);
+	}
 	c->header_bytes += size * n;
 	if (c->header_bytes <= HEADERS_MAX)
 		return size * n;
@@ -511,7 +517,10 @@ static enum verdict judge_trouble(struct call *c, CURLcode code, struct err *e)
 			        "within %ld s", api->url, api->connect_ms / 1000);
 			return AGAIN;
 		}
-		if (c->kind == TO_EXPORT)
+		if (c->kind == TO_EXPORT && c->header_bytes == 0)
+			err_set(e, ERR_REMOTE, "Label Studio at %.100s sent nothing of its export within %ld s",
+			        api->url, api->build_s);
+		else if (c->kind == TO_EXPORT)
 			err_set(e, ERR_REMOTE, "Label Studio at %.100s sent less than 1 KB/s for %ld s",
 			        api->url, api->stall_s);
 		else
@@ -599,12 +608,8 @@ static int prepare(struct call *c, struct curl_slist *headers)
 	SET(CURLOPT_USERAGENT, "prelabel");
 	SET(CURLOPT_HTTPHEADER, headers);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, c->api->connect_ms);
-	if (c->kind == TO_EXPORT) {
-		SET(CURLOPT_LOW_SPEED_LIMIT, 1024L);
-		SET(CURLOPT_LOW_SPEED_TIME, c->api->stall_s);
-	} else {
+	if (c->kind != TO_EXPORT)                       /* its limits: on_header(), drive() */
 		SET(CURLOPT_TIMEOUT_MS, c->api->total_ms);
-	}
 	SET(CURLOPT_HEADERFUNCTION, on_header);
 	SET(CURLOPT_HEADERDATA, c);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
@@ -619,16 +624,22 @@ static int prepare(struct call *c, struct curl_slist *headers)
 }
 
 /* Runs the prepared transfer.  1: cancelled. */
-static int drive(struct ls_api *api, CURLcode *code)
+static int drive(struct call *c, CURLcode *code)
 {
-	CURLMcode      mc = curl_multi_add_handle(api->multi, api->curl);
+	struct ls_api  *api = c->api;
+	CURLMcode       mc = curl_multi_add_handle(api->multi, api->curl);
+	const double    until = clock_monotonic() + (double)api->build_s;
 	struct CURLMsg *m;
-	int            running = 1, left, rc = 0;
+	int             running = 1, left, rc = 0;
 
 	*code = CURLE_OUT_OF_MEMORY;
 	while (mc == CURLM_OK && running > 0) {
 		if (is_cancelled(api)) {
 			rc = 1;
+			break;
+		}
+		if (c->kind == TO_EXPORT && c->header_bytes == 0 && clock_monotonic() > until) {
+			*code = CURLE_OPERATION_TIMEDOUT;
 			break;
 		}
 		mc = curl_multi_perform(api->multi, &running);
@@ -674,7 +685,7 @@ static enum verdict attempt(struct call *c, struct err *e)
 		err_memory(e);
 		return FAILED;
 	}
-	stopped = drive(c->api, &code);
+	stopped = drive(c, &code);
 	curl_slist_free_all(headers);
 	if (stopped)
 		return failed(e, ERR_STOPPED, "told to stop");

@@ -10,8 +10,9 @@
  * even when Label Studio's answer does.
  *
  * Limits: connecting 5 s, an attempt 60 s, an answer 64 MB, headers 256 KB; for
- * an export instead of the 60 s: at least 1 KB/s over 15 s, 64 MB a task and no
- * limit on the whole.  Connection failures, 429 and 5xx are tried three times,
+ * an export instead of the 60 s: 300 s to the first byte (Label Studio builds a
+ * large one before it sends any), then at least 1 KB/s over 15 s, 64 MB a task and
+ * no limit on the whole.  Connection failures, 429 and 5xx are tried three times,
  * with a pause of about 2 and 4 s or what Retry-After says, up to 60 s.  A call
  * that changes something is repeated only where it was not carried out: no
  * connection, or 429.

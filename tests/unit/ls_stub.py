@@ -115,6 +115,18 @@ def no_answer(conn, r, n):
     time.sleep(20)
 
 
+def late(conn, r, n):                                   # it was built first
+    time.sleep(2)
+    return ok(conn, r, n)
+
+
+def late_then_stalls(conn, r, n):
+    time.sleep(1.5)
+    begin(conn, "Content-Length: %d" % len(EXPORT))
+    conn.sendall(EXPORT[:EXPORT.index(b'"id": 3')])
+    time.sleep(20)
+
+
 def reset(conn, r, n):
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -272,6 +284,8 @@ modes = {
     "cut_array": cut_array,
     "drip": drip,
     "no_answer": no_answer,
+    "late": late,
+    "late_then_stalls": late_then_stalls,
     "reset": reset,
     "close_once": first(1, close),
     "close": close,

@@ -77,7 +77,8 @@ static int stop_stub(void **state)
  * be met on a slow machine. */
 static struct ls_api *open_mode(const char *mode, const char *key)
 {
-	const bool     limited = strcmp(mode, "drip") == 0 || strcmp(mode, "no_answer") == 0;
+	const bool     limited = strcmp(mode, "drip") == 0 || strcmp(mode, "no_answer") == 0 ||
+	                         strncmp(mode, "late", 4) == 0;
 	struct ls_api *api = NULL;
 	struct err     e = { 0 };
 	char           url[100];
@@ -88,10 +89,12 @@ static struct ls_api *open_mode(const char *mode, const char *key)
 	assert_int_equal(api->connect_ms, 5000);
 	assert_int_equal(api->total_ms, 60000);
 	assert_int_equal(api->stall_s, 15);
+	assert_int_equal(api->build_s, 300);
 	assert_true(api->wait_max_s == 60);
 	if (limited) {
 		api->total_ms = 1500;
 		api->stall_s = 1;
+		api->build_s = 3;
 	}
 	api->backoff_s = 0.02;
 	return api;
@@ -207,7 +210,9 @@ static const struct {
 	{ "cut_chunked",      1, ERR_REMOTE,    "broke off", "2 3 4 " },
 	{ "cut_array",        1, ERR_REMOTE,    "not whole", "2 3 " },
 	{ "drip",             1, ERR_REMOTE,    "less than 1 KB/s for 1 s", "" },
-	{ "no_answer",        1, ERR_REMOTE,    "less than 1 KB/s for 1 s", "" },
+	{ "no_answer",        1, ERR_REMOTE,    "sent nothing of its export within 3 s", "" },
+	{ "late",             1, ERR_OK,        "", ALL },
+	{ "late_then_stalls", 1, ERR_REMOTE,    "less than 1 KB/s for 1 s", "2 " },
 	{ "reset",            3, ERR_REMOTE,    "broke off", "" },
 	{ "close_once",       2, ERR_OK,        "", ALL },
 	{ "close",            3, ERR_REMOTE,    "broke off", "" },
