@@ -37,6 +37,7 @@ struct args {
 	struct store  *st;         /* where the command needs one */
 	int64_t        project;    /* Label Studio's id; STORE_NULL: not named */
 	int64_t        queued;     /* project row, for a trainer */
+	int64_t        started_s, last_job;    /* start: when, and the newest job then */
 	bool           json;
 	bool           due;        /* train: whatever is due, of all projects */
 	bool           full;       /* train: read the export however recent the last one is */
@@ -113,11 +114,78 @@ static const char *text_of(json_object *o, const char *key)
 
 /* ---- start -------------------------------------------------------------------------- */
 
+/* What was annotated before a project was connected.  Here, and not in /setup alone:
+ * that program need not hold the key. */
+static int queue_connected(struct args *a, struct err *e)
+{
+	int64_t rows[32];
+	size_t  n;
+
+	if (a->env.ls_key == NULL || store_job_unasked(a->st, rows, countof(rows), &n, e) < 0 || n == 0)
+		return e->code == ERR_OK ? 0 : -1;
+	if (store_begin(a->st, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		if (store_job_queue(a->st, rows[i], "connect", clock_s(), NULL, e) < 0)
+			break;
+	if (e->code == ERR_OK && store_commit(a->st, e) == 0)
+		return 0;
+	store_rollback(a->st);
+	return -1;
+}
+
 static int jobs_due(void *arg, int64_t projects[], size_t max, struct err *e)
 {
-	size_t n;
+	struct args *a = arg;
+	size_t       n;
 
-	return store_job_due(arg, clock_s(), projects, max, &n, e) < 0 ? -1 : (int)n;
+	if (queue_connected(a, e) < 0)
+		return -1;
+	return store_job_due(a->st, clock_s(), projects, max, &n, e) < 0 ? -1 : (int)n;
+}
+
+/* One that was connected, or read for another reason, since the start missed nothing;
+ * one that was imported from a file is not Label Studio's. */
+static int read_project(struct args *a, int64_t row, struct err *e)
+{
+	struct project p;
+	struct arena   arena;
+	struct job     last;
+	int            rc;
+
+	arena_init(&arena, (size_t)1 << 28);
+	rc = store_project_get(a->st, row, &arena, &p, e);
+	if (rc == 0 && p.created_s != STORE_NULL && (p.fetched_s == STORE_NULL || p.fetched_s <= a->started_s)) {
+		rc = store_job_last(a->st, row, &arena, &last, e);
+		if (rc == 1 || (rc == 0 && !(last.row > a->last_job && span_is(last.reason, "connect"))))
+			rc = store_job_queue(a->st, row, "sync", clock_s(), NULL, e);
+	}
+	arena_clear(&arena);
+	return rc;
+}
+
+/* What was missed while nothing ran here: Label Studio repeats no webhook. */
+static int read_all_projects(void *arg, struct err *e)
+{
+	struct args *a = arg;
+	struct arena arena;
+	int64_t     *rows;
+	size_t       n;
+	int          rc = -1;
+
+	if (a->env.ls_key == NULL)
+		return 0;
+	arena_init(&arena, (size_t)1 << 26);
+	if (store_begin(a->st, e) == 0 && (rc = store_project_rows(a->st, &arena, &rows, &n, e)) == 0) {
+		for (size_t i = 0; rc == 0 && i < n; i++)
+			rc = read_project(a, rows[i], e);
+		if (rc == 0)
+			rc = store_commit(a->st, e);
+	}
+	if (rc < 0)
+		store_rollback(a->st);
+	arena_clear(&arena);
+	return rc;
 }
 
 /* Where pkg-config finds us, "" where that is not known: in a build, when installed. */
@@ -186,7 +254,8 @@ static int run_init(struct args *a)
 static int run_start(struct args *a)
 {
 	char              programs[PATH_MAX] = "", conf[PATH_MAX] = "", self[PATH_MAX];
-	struct supervisor s = { .env = &a->env, .prelabel = self, .due = jobs_due, .arg = a->st };
+	struct supervisor s = { .env = &a->env, .prelabel = self, .due = jobs_due,
+	                        .settled = read_all_projects, .arg = a };
 	struct err        e = { 0 };
 
 	if (a->check)
@@ -199,6 +268,9 @@ static int run_start(struct args *a)
 	}
 	if (a->folder.conf[0] != '\0')
 		memcpy(conf, a->folder.conf, sizeof conf);
+	a->started_s = clock_s();
+	if (store_job_newest(a->st, &a->last_job, &e) < 0)
+		err_clear(&e);          /* a store that can't be read is reported once it serves */
 	s.programs = programs[0] == '\0' ? NULL : programs;
 	s.conf = conf[0] == '\0' ? NULL : conf;
 	return supervisor_run(&s);
@@ -449,6 +521,62 @@ static int run_train(struct args *a)
 		return e.code == ERR_STOPPED ? DONE : FAILED;
 	}
 	return opt.foreground ? print_trained(a, &result, clock_monotonic() - began) : DONE;
+}
+
+/* ---- sync ---------------------------------------------------------------------------------- */
+
+static int print_synced(const struct args *a, const struct train_result *r, const struct project *p)
+{
+	long long counter = p->updates - p->updates_trained;
+
+	if (a->json) {
+		printf("{\"project\":%lld,\"tasks\":%lld,\"changed\":%lld,\"deleted\":%lld,\"unreadable\":%lld,\"counter\":%lld,"
+		       "\"training\":\"%s\"}\n", (long long)p->id, (long long)r->read.tasks, (long long)r->read.changed,
+		       (long long)r->read.deleted, (long long)r->read.unreadable, counter, job_state_names[r->state]);
+		return DONE;
+	}
+	printf("project %lld: %lld tasks read, %lld annotations new or changed, %lld deleted, %lld could not be read; ",
+	       (long long)p->id, (long long)r->read.tasks, (long long)(r->read.changed - r->read.deleted),
+	       (long long)r->read.deleted, (long long)r->read.unreadable);
+	if (r->state == JOB_NONE)
+		printf("%lld of %lld for a training\n", counter, (long long)a->env.train_every);
+	else
+		printf("a training is %s\n", job_state_names[r->state]);
+	return DONE;
+}
+
+static int run_sync(struct args *a)
+{
+	const struct sigaction stop = { .sa_handler = on_signal };
+	struct train_options   opt = { .foreground = true, .sync = true };
+	struct train_result    result;
+	struct project         p;
+	struct arena           arena;
+	struct err             e = { 0 };
+	double                 shown = 0;
+	int64_t                row;
+	int                    rc = project_row(a, &row);
+
+	if (rc != DONE)
+		return rc;
+	if (a->n_rest > 0)
+		return usage_error(a, "takes no operands");
+	log_open("sync", LOG_WARNING);
+	if (isatty(STDERR_FILENO)) {
+		opt.show = show_progress;
+		opt.arg = &shown;
+	}
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGINT, &stop, NULL);
+	arena_init(&arena, (size_t)1 << 28);
+	rc = train_run(a->st, &a->env, row, &opt, &result, &e);
+	if (opt.show != NULL)
+		fputs("\r\033[K", stderr);
+	if (rc == 0)
+		rc = store_project_get(a->st, row, &arena, &p, &e);
+	rc = rc < 0 ? fail(&e) : print_synced(a, &result, &p);
+	arena_clear(&arena);
+	return rc;
 }
 
 /* ---- push ---------------------------------------------------------------------------------- */
@@ -917,6 +1045,9 @@ static const struct command {
 	{ "train", run_train, true, "[--project N] [--due] [--full] [--json]",
 	  "read Label Studio's export (--full: however recent the last reading is), train and publish now. --due: instead,"
 	  " the jobs of all projects that are due or whose trainer died, for a timer" },
+	{ "sync", run_sync, true, "[--project N] [--json]",
+	  "read Label Studio's export now and bring the store in line: annotations that were missed, changed, skipped or"
+	  " deleted; a training that this makes due is queued for the server" },
 	{ "push", run_push, true, "[--project N] [--json]",
 	  "predict all unlabelled tasks and write the predictions to Label Studio; one that was stopped goes on where it was" },
 	{ "predict", run_predict, true, "[--project N] [FILE|-]",

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define BATCH_TASKS 200                        /* of one write transaction */
+#define BATCH_TASKS 1000                       /* of one write transaction */
 #define BATCH_BYTES ((size_t)4 << 20)
 #define IDS_BYTES   ((size_t)2 << 30)
 #define FILE_TASK_MAX ((size_t)64 << 20)
@@ -26,6 +26,7 @@
 struct reading {
 	struct store            *st;
 	int64_t                  project;
+	int64_t                  id;          /* Label Studio's of the project; 0: a file, of whichever */
 	const char              *source;      /* of the events: "export" or "import" */
 	int64_t                  since;       /* event.row when the reading began; 0: revive nothing */
 	struct buf               batch;       /* the tasks' JSON, one behind the other */
@@ -103,7 +104,8 @@ static int put_annotations(struct reading *r, const struct ls_task *t, struct sp
 
 	for (size_t i = 0; json_next(&it, NULL, &json); i++) {
 		snprintf(where, sizeof where, "task %lld: annotations[%zu]", (long long)t->id, i);
-		if (annotation_parse(&a, json, where, &why) < 0) {
+		if (annotation_parse(&a, json, where, &why) < 0 ||
+		    (a.task != 0 && a.task != t->id && err_set(&why, ERR_SHAPE, "%s.task is another one", where) < 0)) {
 			if (unreadable(r, &why, e) < 0 || note_unread(r, json, e) < 0)
 				return -1;
 			continue;
@@ -117,6 +119,18 @@ static int put_annotations(struct reading *r, const struct ls_task *t, struct sp
 	return 0;
 }
 
+/* Label Studio says of which project a task is; that of another is no export of ours. */
+static int check_project(const struct reading *r, struct span task, struct err *e)
+{
+	struct span value;
+	int64_t     id;
+
+	if (r->id == 0 || json_member(task, "project", &value) != 0 || json_type(value) == JSON_NULL ||
+	    (json_int(value, 1, INT64_MAX, &id) == 0 && id == r->id))
+		return 0;
+	return err_set(e, ERR_REMOTE, "Label Studio's export has a task of another project than %lld", (long long)r->id);
+}
+
 static int put_task(struct reading *r, struct span json, int64_t event, int64_t *changed, struct err *e)
 {
 	struct task_row row;
@@ -126,27 +140,43 @@ static int put_task(struct reading *r, struct span json, int64_t event, int64_t 
 	bool            one;
 
 	r->result->tasks++;
+	if (check_project(r, json, e) < 0)
+		return -1;
 	if (ls_task_parse(&t, json, "task", &why) < 0)
 		return unreadable(r, &why, e) < 0 ? -1 : note_all_unread(r, json, e);
 	row = task_row_of(&t);
 	if (store_task_put(r->st, r->project, &row, r->since, &one, e) < 0)
 		return -1;
 	r->tasks_changed |= one;
-	return json_member(json, "annotations", &list) != 0 ? 0 : put_annotations(r, &t, list, event, changed, e);
+	if (json_member(json, "annotations", &list) == 0 && json_type(list) == JSON_ARRAY)
+		return put_annotations(r, &t, list, event, changed, e);
+	if (r->id == 0)
+		return 0;
+	/* Which ones it has is not said: they are not gone for that. */
+	r->nameless = true;
+	err_set(&why, ERR_SHAPE, "task %lld.annotations is not an array", (long long)t.id);
+	return unreadable(r, &why, e);
 }
 
 /* One write transaction with its event, ended by its counter. */
 static int in_event(struct reading *r, int (*work)(struct reading *, int64_t event, int64_t *changed, struct err *),
                     struct err *e)
 {
-	int64_t event, changed = 0;
+	int64_t event, changed = 0, before;
 
 	r->tasks_changed = false;
 	if (store_begin(r->st, e) < 0)
 		return -1;
-	if (store_event_add(r->st, r->project, r->source, "RECONCILE", &event, e) < 0 ||
-	    work(r, event, &changed, e) < 0)
+	if (store_event_add(r->st, r->project, r->source, "RECONCILE", &event, e) < 0)
 		goto fail;
+	before = store_writes(r->st);
+	if (work(r, event, &changed, e) < 0)
+		goto fail;
+	if (store_writes(r->st) == before) {
+		/* Nothing to wait for the disk for. */
+		store_rollback(r->st);
+		return 0;
+	}
 	if (changed == 0 && !r->tasks_changed) {
 		/* Nothing did: the event says nothing. */
 		if (store_event_drop(r->st, event, e) < 0)
@@ -218,6 +248,7 @@ static int delete_missing(struct reading *r, int64_t event, int64_t *changed, st
 			continue;
 		rc = store_annotation_delete(r->st, r->project, ids[i], event, &one, e);
 		*changed += one;
+		r->result->deleted += one;
 	}
 	arena_clear(&a);
 	return rc;
@@ -227,7 +258,7 @@ static int delete_missing(struct reading *r, int64_t event, int64_t *changed, st
 static int finish_reading(struct reading *r, struct err *e)
 {
 	if (r->nameless) {
-		log_line(LOG_WARNING, "nothing is taken for deleted: the export has annotations without an id");
+		log_line(LOG_WARNING, "nothing is taken for deleted: the export has annotations that can't be told apart");
 		return 0;
 	}
 	if (r->n_seen > 0)              /* qsort() takes no NULL */
@@ -296,8 +327,10 @@ static int read_export(struct reading *r, const struct env *env, struct ls_api *
 	double began = clock_monotonic();
 
 	if (store_event_last(r->st, &r->since, e) < 0 || store_project_get(r->st, r->project, a, p, e) < 0 ||
-	    take_project(r->st, env, r->project, p, api, a, e) < 0 ||
-	    ls_api_export(api, p->id, take_task, r, e) < 0 || flush(r, e) < 0)
+	    take_project(r->st, env, r->project, p, api, a, e) < 0)
+		return -1;
+	r->id = p->id;
+	if (ls_api_export(api, p->id, take_task, r, e) < 0 || flush(r, e) < 0)
 		return -1;
 	if (finish_reading(r, e) < 0 || store_begin(r->st, e) < 0)
 		return -1;

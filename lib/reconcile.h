@@ -16,7 +16,8 @@
 
 struct reconcile_result {
 	int64_t tasks;           /* read */
-	int64_t changed;         /* annotation rows that differed */
+	int64_t changed;         /* annotation rows that differed, deleted ones included */
+	int64_t deleted;         /* those that Label Studio no longer has */
 	int64_t unreadable;      /* tasks or annotations that can't be read: left alone */
 };
 

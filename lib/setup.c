@@ -8,6 +8,18 @@
 #include "serving.h"
 #include "trainer.h"
 
+/* With a key, and Label Studio was never asked about this project: what was annotated
+ * before it was connected is read in the background, once.  (`prelabel start` sees to it
+ * where this program is not given the key.)  0 no, 1 yes, -1. */
+static int connects(struct request *req, struct store *st, const struct project *p, struct err *e)
+{
+	struct job job;
+
+	if (req->env->ls_key == NULL || p->created_s == STORE_NULL || p->fetched_s != STORE_NULL || p->fetch_error.p != NULL)
+		return 0;
+	return store_job_last(st, p->row, req->arena, &job, e);
+}
+
 /* Everything is kept as it is: 0; 1 there is something to write; -1. */
 static int unchanged(struct request *req, struct store *st, int64_t id, int64_t created_s, struct span schema,
                      struct span extra, struct project *p, struct err *e)
@@ -24,7 +36,7 @@ static int unchanged(struct request *req, struct store *st, int64_t id, int64_t 
 	    !span_eq(p->extra_params, extra))
 		return 1;
 	if (!project_settings_changed(p, req->env))
-		return 0;
+		return connects(req, st, p, e);
 	return store_job_open(st, row, &state, e) < 0 ? -1 : state == JOB_NONE;
 }
 
@@ -32,6 +44,7 @@ static int keep(struct request *req, struct store *st, int64_t id, int64_t creat
                 struct span extra, struct project *p, struct err *e)
 {
 	int64_t row;
+	int     first;
 
 	if (store_begin(st, e) < 0)
 		return -1;
@@ -41,6 +54,9 @@ static int keep(struct request *req, struct store *st, int64_t id, int64_t creat
 		return -1;
 	if (project_settings_changed(p, req->env) &&
 	    store_job_queue(st, row, "settings", clock_s(), NULL, e) < 0)
+		return -1;
+	if ((first = connects(req, st, p, e)) < 0 ||
+	    (first == 1 && store_job_queue(st, row, "connect", clock_s(), NULL, e) < 0))
 		return -1;
 	return store_project_get(st, row, req->arena, p, e) < 0 ? -1 : store_commit(st, e);
 }

@@ -37,6 +37,7 @@ enum {
 
 /* Seconds. */
 #define LOOK_EVERY      1.0
+#define SETTLED         1.0    /* when the first requests have had their turn */
 #define READY_EVERY     0.02   /* until the service manager has been told */
 #define PORT_WAIT       2.0    /* for a former start to let go of the port */
 #define PAUSE_DONE      0.05   /* before the same row is trained again */
@@ -69,6 +70,7 @@ struct start {
 	struct trainer trainers[TRAINERS_MAX];
 	struct pause   pauses[DUE_MAX];
 	double         look_at;                /* clock_monotonic() of the next look */
+	double         settled_at;             /* and of the call of settled(); 0: it was made */
 	char           due_failed[sizeof ((struct err *)0)->msg];   /* said already */
 	bool           announce;               /* a service manager waits to hear that we serve */
 	bool           stop;                   /* a signal asked for it */
@@ -480,6 +482,13 @@ static void look(struct start *st)
 	int        n;
 
 	st->look_at = clock_monotonic() + LOOK_EVERY;
+	if (st->settled_at > 0 && clock_monotonic() >= st->settled_at) {
+		if (st->s->settled == NULL || st->s->settled(st->s->arg, &e) == 0)
+			st->settled_at = 0;
+		else
+			log_line(LOG_WARNING, "Label Studio's export is not yet read: %s", e.msg);
+		err_clear(&e);
+	}
 	n = st->s->due(st->s->arg, rows, DUE_MAX, &e);
 	if (n < 0) {
 		/* Once for each reason, not once a second. */
@@ -717,6 +726,7 @@ int supervisor_run(const struct supervisor *s)
 	} else {
 		log_line(LOG_INFO, "serving http://%s:%" PRId64 "/, store in %s", getenv("PRELABEL_BIND"),
 		         s->env->port, s->env->model_dir);
+		st.settled_at = clock_monotonic() + SETTLED;
 		while (!st.stop && st.server != 0) {
 			if (clock_monotonic() >= st.look_at)
 				look(&st);

@@ -47,6 +47,9 @@ struct supervisor {
 	 * trainer; returns how many, or -1 with *e set.  Asked once a second and
 	 * after each wake: one short read of the store. */
 	int             (*due)(void *arg, int64_t projects[], size_t max, struct err *e);
+	/* NULL, or called once, a second after the start: what may wait until the first
+	 * requests have been answered.  -1 with *e set: called again a second later. */
+	int             (*settled)(void *arg, struct err *e);
 	void             *arg;
 };
 

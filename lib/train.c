@@ -8,7 +8,6 @@
 #include "learn/metrics.h"
 #include "parts.h"
 #include "push.h"
-#include "reconcile.h"
 #include "serving.h"
 
 #include <math.h>
@@ -41,6 +40,9 @@ struct run {
 	struct err                  lost;               /* why the lease could not be renewed */
 	bool                        published;          /* what follows gives way to the next job */
 	bool                        insists;            /* … but does not now */
+	bool                        nothing_due;        /* read, and there is nothing to train on */
+	struct reconcile_result     read;               /* of the export */
+	struct err                  refused;            /* why the export could not be read, and never will be */
 };
 
 /* ---- the lease --------------------------------------------------------------- */
@@ -84,6 +86,13 @@ static bool fetch_goes_on(void *arg)
 
 /* ---- the steps ------------------------------------------------------------------ */
 
+/* One of the jobs that read the export first and train only where that, or what came
+ * meanwhile, makes it due: at the first connection, after a start, by `prelabel sync`. */
+static bool is_reading(const struct run *r)
+{
+	return strcmp(r->lease.reason, "connect") == 0 || strcmp(r->lease.reason, "sync") == 0;
+}
+
 /* The whole export of a large project takes longer than the training does: it is
  * read again when a person asks, when events came without payload, when the last
  * attempt failed, and else as often as costs a twentieth of the time.  Webhooks
@@ -97,7 +106,7 @@ static int fetch_needed(struct run *r, bool *needed, struct err *e)
 
 	arena_init(&a, (size_t)256 << 20);
 	rc = store_project_get(r->st, r->lease.project, &a, &p, e);
-	*needed = rc == 0 && (r->opt->full || strcmp(r->lease.reason, "start") == 0 || p.unread > 0 ||
+	*needed = rc == 0 && (r->opt->full || is_reading(r) || strcmp(r->lease.reason, "start") == 0 || p.unread > 0 ||
 	                      p.fetched_s == STORE_NULL || p.fetch_error.p != NULL || p.fetched_s > now ||
 	                      (now - p.fetched_s) * 1000 >= p.fetch_ms * FETCH_SHARE);
 	arena_clear(&a);
@@ -109,21 +118,20 @@ static int fetch_needed(struct run *r, bool *needed, struct err *e)
  * worth another attempt. */
 static int fetch(struct run *r, struct err *e)
 {
-	struct reconcile_result result;
-	struct err              why = { 0 };
-	bool                    needed;
-	int                     rc;
+	struct err why = { 0 };
+	bool       needed;
+	int        rc;
 
-	if (r->env->ls_key == NULL)
+	if (r->env->ls_key == NULL && !r->opt->sync)
 		return 0;
 	if (fetch_needed(r, &needed, e) < 0)
 		return -1;
 	if (!needed)
 		return 0;
 	r->step = "reading Label Studio's export";
-	if (reconcile(r->st, r->env, r->lease.project, fetch_goes_on, r, &result, &why) == 0) {
+	if (reconcile(r->st, r->env, r->lease.project, fetch_goes_on, r, &r->read, &why) == 0) {
 		log_line(LOG_INFO, "job %lld: export read, %lld tasks, %lld annotations changed",
-		         (long long)r->lease.job, (long long)result.tasks, (long long)result.changed);
+		         (long long)r->lease.job, (long long)r->read.tasks, (long long)r->read.changed);
 		return 0;
 	}
 	if (why.code == ERR_STOPPED || why.code == ERR_LEASE)
@@ -135,8 +143,9 @@ static int fetch(struct run *r, struct err *e)
 		store_rollback(r->st);
 		return -1;
 	}
-	if (why.code != ERR_AUTH && why.code != ERR_NOT_FOUND)
+	if (r->opt->sync || (why.code != ERR_AUTH && why.code != ERR_NOT_FOUND))
 		return err_set(e, why.code, "%s", why.msg);
+	r->refused = why;
 	log_line(LOG_WARNING, "job %lld: %s; training on what the webhooks brought", (long long)r->lease.job, why.msg);
 	return 0;
 }
@@ -456,11 +465,16 @@ static void keep_order(struct run *r)
 
 /* ---- one training -------------------------------------------------------------------- */
 
-/* Did the export, asked for because of events without payload, bring what is due? */
+static bool due(const struct run *r, const struct project *p)
+{
+	return p->updates - p->updates_trained >= r->env->train_every;
+}
+
+/* Did the export, asked for because of events without payload or for its own sake,
+ * bring what is due? */
 static bool nothing_due(const struct run *r, const struct material *m)
 {
-	return strcmp(r->lease.reason, "unread") == 0 &&
-	       m->project.updates - m->project.updates_trained < r->env->train_every;
+	return (strcmp(r->lease.reason, "unread") == 0 || is_reading(r)) && !due(r, &m->project);
 }
 
 static int train(struct run *r, struct train_result *result, struct err *e)
@@ -475,8 +489,10 @@ static int train(struct run *r, struct train_result *result, struct err *e)
 	arena_init(&m.arena, (size_t)256 << 20);
 	if (fetch(r, e) < 0 || gather(r, &m, e) < 0)
 		goto out;
-	if (nothing_due(r, &m)) {
-		err_set(e, ERR_TOO_FEW, "Label Studio has nothing new to train on yet");
+	r->nothing_due = nothing_due(r, &m);
+	if (r->nothing_due) {
+		err_set(e, ERR_TOO_FEW, "%s", r->refused.code != ERR_OK ? r->refused.msg
+		                              : "Label Studio has nothing new to train on yet");
 		goto out;
 	}
 	if (fit(r, &m, e) < 0 || publish(r, &m, &v, result->version, e) < 0)
@@ -511,6 +527,22 @@ static int64_t back_off_s(int64_t attempt)
 	return s + (int64_t)((uint64_t)clock_us() % (uint64_t)(s / 2 + 1));
 }
 
+/* Within the transaction that ends a job: events that came while it ran found one
+ * running and queued none. */
+static int queue_if_due(struct run *r, struct err *e)
+{
+	struct project p;
+	struct arena   a;
+	int            rc;
+
+	arena_init(&a, (size_t)256 << 20);
+	rc = store_project_get(r->st, r->lease.project, &a, &p, e);
+	if (rc == 0 && due(r, &p))
+		rc = store_job_queue(r->st, r->lease.project, "updates", clock_s(), NULL, e);
+	arena_clear(&a);
+	return rc;
+}
+
 static int end_job(struct run *r, const struct err *why, struct train_result *result, struct err *e)
 {
 	const struct lease *lease = &r->lease;
@@ -532,12 +564,16 @@ static int end_job(struct run *r, const struct err *why, struct train_result *re
 		result->state = JOB_SKIPPED;
 		rc = store_lease_finish(r->st, lease, JOB_SKIPPED, now, why->msg, e);
 	} else if (lease->attempt >= JOB_ATTEMPTS_MAX) {
-		result->state = JOB_FAILED;
-		rc = store_lease_finish(r->st, lease, JOB_FAILED, now, why->msg, e);
+		/* No training has failed where none was due. */
+		result->state = is_reading(r) ? JOB_SKIPPED : JOB_FAILED;
+		rc = store_lease_finish(r->st, lease, result->state, now, why->msg, e);
 	} else {
 		result->state = JOB_QUEUED;
 		rc = store_lease_retry(r->st, lease, now + back_off_s(lease->attempt), why->msg, e);
 	}
+	if (rc == 0 && (r->nothing_due || (is_reading(r) && why->code != ERR_STOPPED && why->code != ERR_TOO_FEW &&
+	                                   why->code != ERR_SHAPE)))
+		rc = queue_if_due(r, e);
 	if (rc < 0 || store_commit(r->st, e) < 0) {
 		store_rollback(r->st);
 		return -1;
@@ -545,6 +581,28 @@ static int end_job(struct run *r, const struct err *why, struct train_result *re
 	log_line(result->state == JOB_FAILED ? LOG_ERROR : LOG_INFO, "job %lld: %s: %s", (long long)lease->job,
 	         why->code == ERR_STOPPED ? "handed back" : job_state_names[result->state], why->msg);
 	return why->code == ERR_STOPPED ? err_set(e, ERR_STOPPED, "%s", why->msg) : 0;
+}
+
+/* What `prelabel sync` does of a job: it reads, ends one that was for no more, hands
+ * another back, and leaves the training to who runs those. */
+static int read_only(struct run *r, struct train_result *result, struct err *e)
+{
+	int failed = fetch(r, e), rc;
+
+	result->read = r->read;
+	if (failed < 0 && e->code == ERR_LEASE)
+		return -1;
+	if (store_begin(r->st, e) < 0)
+		return -1;
+	rc = is_reading(r) ? store_lease_finish(r->st, &r->lease, JOB_SKIPPED, clock_s(), failed < 0 ? e->msg :
+	                                        "read by prelabel sync", e)
+	                   : store_lease_return(r->st, &r->lease, e);
+	if (rc < 0 || queue_if_due(r, e) < 0 || store_job_open(r->st, r->lease.project, &result->state, e) < 0 ||
+	    store_commit(r->st, e) < 0) {
+		store_rollback(r->st);
+		return -1;
+	}
+	return failed;
 }
 
 /* 0 taken; 1 nothing to take. */
@@ -557,8 +615,11 @@ static int take(struct run *r, int64_t project, bool queue, struct err *e)
 		return -1;
 	/* Queued and taken in one transaction: no other trainer comes between.  Never
 	 * behind a job that runs: its trainer would take that one as well. */
-	if (queue && (rc = store_job_open(r->st, project, &state, e)) == 0 && state != JOB_RUNNING)
-		rc = store_job_queue(r->st, project, "command", clock_s(), NULL, e);
+	if (queue && (rc = store_job_open(r->st, project, &state, e)) == 0 && state != JOB_RUNNING) {
+		rc = store_job_queue(r->st, project, r->opt->sync ? "sync" : "command", clock_s(), NULL, e);
+		if (rc == 0 && r->opt->sync)
+			rc = store_job_now(r->st, project, e);
+	}
 	if (rc == 0)
 		rc = store_lease_take(r->st, project, clock_s(), &r->lease, e);
 	if (rc < 0 || store_commit(r->st, e) < 0) {
@@ -595,6 +656,8 @@ int train_run(struct store *st, const struct env *env, int64_t project, const st
 			continue;
 		}
 		queue = false;
+		if (opt->sync)
+			return read_only(&r, result, e);
 		if (train(&r, result, &why) < 0 && end_job(&r, &why, result, e) < 0)
 			return -1;
 		if (stopped)

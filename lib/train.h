@@ -10,6 +10,7 @@
 
 #include "base/env.h"
 #include "base/err.h"
+#include "reconcile.h"
 #include "serving.h"
 #include "store/store.h"
 
@@ -18,6 +19,7 @@
 struct train_options {
 	bool foreground;         /* a person waits: queue a job of their own, show progress */
 	bool full;               /* read Label Studio's export however recent the last one is */
+	bool sync;               /* foreground: read it, and leave what is due then to others */
 	/* Progress for a terminal; NULL: none. */
 	void (*show)(void *arg, const char *what, double share);
 	void  *arg;
@@ -29,9 +31,11 @@ struct train_result {
 	char           note[240];        /* why not, otherwise */
 	double         seconds;
 	int64_t        n_examples;
+	struct reconcile_result read;    /* of the export; sync alone */
 };
 
-/* Runs the due jobs of one project, one after the other, until none is left.
+/* Runs the due jobs of one project, one after the other, until none is left; with
+ * opt->sync, one, of which nothing but the reading is done.
  * ERR_STOPPED: told to stop, the job was handed back.  *result: the last one. */
 int train_run(struct store *st, const struct env *env, int64_t project, const struct train_options *opt,
               struct train_result *result, struct err *e);

@@ -64,7 +64,7 @@ CREATE TABLE train_job (
 	row             INTEGER PRIMARY KEY AUTOINCREMENT,
 	project         INTEGER NOT NULL REFERENCES project (row) ON DELETE CASCADE,
 	state           TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'skipped', 'failed')),
-	reason          TEXT NOT NULL,    -- 'updates', 'start', 'labels', 'settings', 'unread' or 'command'
+	reason          TEXT NOT NULL,    -- 'updates', 'start', 'labels', 'settings', 'unread', 'command', 'connect' or 'sync'
 	again           TEXT,             -- reason of one asked for while this one runs; NULL: none
 	owner           TEXT,             -- random name of the trainer that holds the lease
 	lease_until_s   INTEGER,          -- the lease ends here, or when it lies over 30 s ahead

@@ -63,7 +63,7 @@ SELECT data, updated_us, deleted FROM task WHERE project = ?1 AND id = ?2;
 INSERT INTO task (project, id, data, updated_us) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (project, id) DO UPDATE SET data = ?3, updated_us = ?4, deleted = 0;
 
--- task_time: ?1 project, ?2 id, ?3 updated_us, later than the one kept.
+-- task_time: ?1 project, ?2 id, ?3 updated_us.
 UPDATE task SET updated_us = ?3 WHERE project = ?1 AND id = ?2;
 
 -- task_delete: ?1 project, ?2 id, ?3 event.
@@ -143,12 +143,41 @@ SELECT row, state FROM train_job WHERE project = ?1 AND state IN ('queued', 'run
 INSERT INTO train_job (project, state, reason, queued_s) VALUES (?1, 'queued', ?2, ?3);
 
 -- job_again: ?1 row, ?2 reason.
--- 'start' outweighs what came before it.
-UPDATE train_job SET again = CASE WHEN again IS NULL OR ?2 = 'start' THEN ?2 ELSE again END WHERE row = ?1;
+-- 'start' outweighs what came before it; anything outweighs a mere reading.
+UPDATE train_job
+   SET again = CASE WHEN again IS NULL OR again IN ('connect', 'sync') OR ?2 = 'start' THEN ?2 ELSE again END
+ WHERE row = ?1;
 
 -- job_hurry: ?1 row, ?2 reason.
 -- A person asks for a queued one: no back-off, and its attempts count anew.
 UPDATE train_job SET reason = ?2, not_before_s = 0, attempt = 0 WHERE row = ?1 AND state = 'queued';
+
+-- job_unasked: none.
+-- Projects that Label Studio has told of, and was never asked about: nothing was read, tried or trained.
+SELECT p.row FROM project p
+ WHERE p.created_s IS NOT NULL AND p.fetched_s IS NULL AND p.fetch_error IS NULL
+   AND NOT EXISTS (SELECT 1 FROM train_job j WHERE j.project = p.row)
+ ORDER BY p.row;
+
+-- job_unread: ?1 project.
+-- Another job takes the place of one that would have read the export: it must read it.
+UPDATE project SET unread = unread + 1
+ WHERE row = ?1 AND EXISTS (SELECT 1 FROM train_job j
+                             WHERE j.project = ?1 AND j.state = 'queued' AND j.reason IN ('connect', 'sync'));
+
+-- job_reads: ?1 project.
+-- One is queued where one is asked for that reads the export: it must read it.
+UPDATE project SET unread = unread + 1
+ WHERE row = ?1 AND unread = 0 AND EXISTS (SELECT 1 FROM train_job j
+                 WHERE j.project = ?1 AND j.state = 'queued' AND j.reason NOT IN ('connect', 'sync'));
+
+-- job_instead: ?1 row, ?2 reason.
+-- A training in place of one that would only read the export, and may be backing off.
+UPDATE train_job SET reason = ?2, not_before_s = 0, attempt = 0
+ WHERE row = ?1 AND state = 'queued' AND reason IN ('connect', 'sync');
+
+-- job_now: ?1 project.
+UPDATE train_job SET not_before_s = 0, attempt = 0 WHERE project = ?1 AND state = 'queued';
 
 -- job_due: ?1 now_s.
 -- Queued ones whose time has come and running ones whose lease is no longer good.
@@ -194,6 +223,9 @@ SELECT j.state, j.reason, j.again, j.attempt, j.queued_s, j.started_s, j.finishe
 -- job_last: ?1 project.
 SELECT j.state, j.reason, j.again, j.attempt, j.queued_s, j.started_s, j.finished_s, j.progress, j.note, v.number, j.row
   FROM train_job j LEFT JOIN model_version v ON v.row = j.version WHERE j.project = ?1 ORDER BY j.row DESC LIMIT 1;
+
+-- job_newest: none.
+SELECT coalesce(max(row), 0) FROM train_job;
 
 -- job_counts: none.
 SELECT state, count(*) FROM train_job GROUP BY state;

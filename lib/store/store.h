@@ -39,6 +39,9 @@ int  store_begin_read(struct store *st, struct err *e);     /* one unchanging vi
 int  store_commit(struct store *st, struct err *e);
 void store_rollback(struct store *st);
 
+/* Rows that this connection has written so far: is there anything to commit? */
+int64_t store_writes(const struct store *st);
+
 /* Bytes on disk, of the database and of its journal. */
 void store_sizes(const struct store *st, int64_t *database, int64_t *wal);
 
@@ -132,8 +135,9 @@ int store_event_last(struct store *st, int64_t *event, struct err *e);
 
 /* Upserts: *changed tells whether anything did.  What is not later than what is
  * kept changes nothing; without a time it counts as later unless it is equal; what
- * was deleted stays so, unless the deletion came no later than event
- * `revive_until` (an export that was read after it still holds the row; 0: never). */
+ * was deleted stays so.  What an event no later than `revive_until` left gives way,
+ * deletions and times included: an export that was read after it has the last word
+ * (0: never). */
 int store_task_put(struct store *st, int64_t project, const struct task_row *t, int64_t revive_until,
                    bool *changed, struct err *e);
 int store_annotation_put(struct store *st, int64_t project, const struct annotation_row *a, int64_t event,
@@ -169,15 +173,22 @@ enum job_state { JOB_NONE, JOB_QUEUED, JOB_RUNNING, JOB_DONE, JOB_SKIPPED, JOB_F
 extern const char *const job_state_names[JOB__MAX];      /* "no", "queued", … */
 
 /* Queues one; where one is queued already it is hurried if a person asks (reason
- * "start" or "command"), and where one runs another follows it, except for
- * "updates": publishing looks at the counter anyway.  *job may be NULL. */
+ * "start" or "command"), takes the place of one that would only read the export
+ * ("connect", "sync"), and where one runs another follows it, except for "updates":
+ * who publishes or has read looks at the counter anyway.  *job may be NULL. */
 int store_job_queue(struct store *st, int64_t project, const char *reason, int64_t now_s, int64_t *job,
                     struct err *e);
+
+/* A person waits for the one that is queued: no back-off, and its attempts count anew. */
+int store_job_now(struct store *st, int64_t project, struct err *e);
 
 int store_job_open(struct store *st, int64_t project, enum job_state *state, struct err *e);
 
 /* Projects with a job that can be taken now. */
 int store_job_due(struct store *st, int64_t now_s, int64_t projects[], size_t max, size_t *n, struct err *e);
+
+/* Projects that Label Studio was never asked about: newly connected. */
+int store_job_unasked(struct store *st, int64_t projects[], size_t max, size_t *n, struct err *e);
 
 struct job {
 	int64_t        row, attempt, queued_s, started_s, finished_s, version_number;   /* or STORE_NULL */
@@ -186,6 +197,7 @@ struct job {
 	double         progress;
 };
 int store_job_get(struct store *st, int64_t row, struct arena *a, struct job *job, struct err *e);     /* 1: none */
+int store_job_newest(struct store *st, int64_t *row, struct err *e);                                   /* of all projects; 0: none */
 int store_job_last(struct store *st, int64_t project, struct arena *a, struct job *job, struct err *e);
 
 struct lease {

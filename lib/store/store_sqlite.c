@@ -372,6 +372,11 @@ int store_commit(struct store *st, struct err *e)
 	return 0;
 }
 
+int64_t store_writes(const struct store *st)
+{
+	return sqlite3_total_changes64(st->db);
+}
+
 void store_rollback(struct store *st)
 {
 	if (st->open_tx)
@@ -657,8 +662,9 @@ int store_annotation_put(struct store *st, int64_t project, const struct annotat
 		bool same = column_int(s, 0) == a->task && span_eq(column_span(s, 1), a->result) &&
 		            (column_int(s, 2) != 0) == a->was_cancelled &&
 		            (column_int(s, 3) != 0) == a->ground_truth && column_int(s, 4) == a->completed_by;
-		bool newer = column_int(s, 7) != 0 ? column_int(s, 6) <= revive_until
-		                                   : later(a->updated_us, column_int(s, 5), same);
+		bool read_later = column_int(s, 6) <= revive_until;
+		bool newer = column_int(s, 7) != 0 ? read_later
+		                                   : later(a->updated_us, column_int(s, 5), same) || (read_later && !same);
 
 		done(s);
 		if (!newer)
@@ -764,6 +770,7 @@ int store_job_queue(struct store *st, int64_t project, const char *reason, int64
                     struct err *e)
 {
 	bool           person = strcmp(reason, "start") == 0 || strcmp(reason, "command") == 0;
+	bool           reading = strcmp(reason, "connect") == 0 || strcmp(reason, "sync") == 0;
 	enum job_state state;
 	int64_t        row;
 	int            rc = open_job(st, project, &row, &state, e);
@@ -772,14 +779,22 @@ int store_job_queue(struct store *st, int64_t project, const char *reason, int64
 		if (change(st, SQL_JOB_ADD, e, "iti", project, reason, now_s) < 0)
 			return -1;
 		row = sqlite3_last_insert_rowid(st->db);
-	} else if (rc == 0 && state == JOB_QUEUED && person) {
-		rc = change(st, SQL_JOB_HURRY, e, "it", row, reason) < 0 ? -1 : 0;
+	} else if (rc == 0 && state == JOB_QUEUED && reading) {
+		rc = change(st, SQL_JOB_READS, e, "i", project) < 0 ? -1 : 0;
+	} else if (rc == 0 && state == JOB_QUEUED) {
+		rc = change(st, SQL_JOB_UNREAD, e, "i", project) < 0 ||
+		     change(st, person ? SQL_JOB_HURRY : SQL_JOB_INSTEAD, e, "it", row, reason) < 0 ? -1 : 0;
 	} else if (rc == 0 && state == JOB_RUNNING && strcmp(reason, "updates") != 0) {
 		rc = change(st, SQL_JOB_AGAIN, e, "it", row, reason) < 0 ? -1 : 0;
 	}
 	if (rc >= 0 && job != NULL)
 		*job = row;
 	return rc < 0 ? -1 : 0;
+}
+
+int store_job_now(struct store *st, int64_t project, struct err *e)
+{
+	return change(st, SQL_JOB_NOW, e, "i", project) < 0 ? -1 : 0;
 }
 
 int store_job_open(struct store *st, int64_t project, enum job_state *state, struct err *e)
@@ -792,16 +807,30 @@ int store_job_open(struct store *st, int64_t project, enum job_state *state, str
 	return rc < 0 ? -1 : 0;
 }
 
-int store_job_due(struct store *st, int64_t now_s, int64_t projects[], size_t max, size_t *n, struct err *e)
+/* The first of the integers of column 0 of a running query. */
+static int first_ints(struct store *st, sqlite3_stmt **sp, int rc, int64_t list[], size_t max, size_t *n, struct err *e)
 {
-	sqlite3_stmt *s;
-	int           rc = query(st, SQL_JOB_DUE, &s, e, "i", now_s);
+	sqlite3_stmt *s = *sp;
 
 	for (*n = 0; rc == 0 && *n < max; rc = next(st, s, e))
-		projects[(*n)++] = column_int(s, 0);
+		list[(*n)++] = column_int(s, 0);
 	if (rc == 0)
 		done(s);
 	return rc < 0 ? -1 : 0;
+}
+
+int store_job_due(struct store *st, int64_t now_s, int64_t projects[], size_t max, size_t *n, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+
+	return first_ints(st, &s, query(st, SQL_JOB_DUE, &s, e, "i", now_s), projects, max, n, e);
+}
+
+int store_job_unasked(struct store *st, int64_t projects[], size_t max, size_t *n, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+
+	return first_ints(st, &s, query(st, SQL_JOB_UNASKED, &s, e, ""), projects, max, n, e);
 }
 
 static int read_job(sqlite3_stmt **sp, int rc, struct arena *a, struct job *job, struct err *e)
@@ -824,6 +853,13 @@ int store_job_get(struct store *st, int64_t row, struct arena *a, struct job *jo
 	sqlite3_stmt *s = NULL;
 
 	return read_job(&s, query(st, SQL_JOB_GET, &s, e, "i", row), a, job, e);
+}
+
+int store_job_newest(struct store *st, int64_t *row, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+
+	return one_int(query(st, SQL_JOB_NEWEST, &s, e, ""), &s, row);
 }
 
 int store_job_last(struct store *st, int64_t project, struct arena *a, struct job *job, struct err *e)

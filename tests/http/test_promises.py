@@ -743,7 +743,7 @@ def r18_no_other_host():
                         check(f"R18 {kind}: {status} of {where} to another host is not followed", not other.seen, other.seen[:2])
                 ls.fault = None
                 before = len(ls.seen)
-                code, out, err = b.cli("train", "--project", 1)
+                code, out, err = b.cli("train", "--project", 1, "--full")
                 check(f"R18 {kind}: without the fault it trains, past the proxy of the environment", code == 0 and len(ls.seen) > before and not other.seen, (code, err, other.seen[:2]))
                 b.hook(p.event("START_TRAINING"))
                 time.sleep(0.5)

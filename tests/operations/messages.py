@@ -17,7 +17,7 @@ NOT_ON_PAGE = (
     "the project is no longer there", "part \"\0\"", "is no method of Label Studio's API", "is no path of Label Studio's API",
     "the address of Label Studio must be", "is not a task", "Label Studio's answer", "sent less than 1 KB/s", "does not answer in HTTP",
     "it asks to wait for", "the service manager can't be told", "project row \0: \0", "trainings could not be run", "can't name the programs",
-    "lighttpd.conf is neither in the program nor beside it", "can't write lighttpd.conf",
+    "lighttpd.conf is neither in the program nor beside it", "can't write lighttpd.conf", "export is not yet read",
 )
 
 

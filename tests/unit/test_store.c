@@ -426,6 +426,43 @@ static void a_training_asked_for_during_another_follows_it(void **state)
 	store_close(st);
 }
 
+/* A job that only reads the export delays no training, and what takes its place reads it. */
+static void a_training_takes_the_place_of_a_reading(void **state)
+{
+	struct store *st = fresh();
+	struct lease  lease;
+	struct err    e = { 0 };
+	int64_t       p = project(st, 1, 1), rows[4];
+	size_t        n;
+
+	(void)state;
+	assert_int_equal(store_job_unasked(st, rows, 4, &n, &e), 0);
+	assert_int_equal(n, 1);
+	store_job_queue(st, p, "connect", 1000, NULL, &e);
+	assert_int_equal(store_job_unasked(st, rows, 4, &n, &e), 0);
+	assert_int_equal(n, 0);
+	store_lease_take(st, p, 1000, &lease, &e);
+	assert_int_equal(store_lease_retry(st, &lease, 1300, "down", &e), 0);
+	store_job_queue(st, p, "sync", 1001, NULL, &e);             /* as good as it */
+	assert_int_equal(store_lease_take(st, p, 1001, &lease, &e), 1);
+	store_job_queue(st, p, "updates", 1001, NULL, &e);
+	assert_int_equal(number(st, "SELECT unread FROM project"), 1);
+	assert_int_equal(store_lease_take(st, p, 1001, &lease, &e), 0);
+	assert_string_equal(lease.reason, "updates");
+	store_job_queue(st, p, "sync", 1002, NULL, &e);
+	store_job_queue(st, p, "labels", 1002, NULL, &e);           /* outweighs it */
+	assert_int_equal(number(st, "SELECT again = 'labels' FROM train_job"), 1);
+	store_job_queue(st, p, "sync", 1003, NULL, &e);
+	assert_int_equal(number(st, "SELECT again = 'labels' FROM train_job"), 1);
+	assert_int_equal(number(st, "SELECT unread FROM project"), 1);
+	p = project(st, 2, 1);
+	store_job_queue(st, p, "updates", 1000, NULL, &e);
+	store_job_queue(st, p, "sync", 1000, NULL, &e);             /* the one that is queued reads */
+	assert_int_equal(number(st, "SELECT unread FROM project WHERE id = 2"), 1);
+	assert_int_equal(e.code, ERR_OK);
+	store_close(st);
+}
+
 /* ---- versions ---------------------------------------------------------------------------- */
 
 static void publish_again(struct store *st, int64_t p, struct version *v)
@@ -531,6 +568,7 @@ int main(void)
 		cmocka_unit_test(a_trainer_that_lost_its_lease_publishes_nothing),
 		cmocka_unit_test(events_during_a_training_count_for_the_next_one),
 		cmocka_unit_test(a_training_asked_for_during_another_follows_it),
+		cmocka_unit_test(a_training_takes_the_place_of_a_reading),
 		cmocka_unit_test(old_weights_go_and_the_one_in_force_stays),
 		cmocka_unit_test(a_damaged_version_gives_way_to_the_one_before),
 		cmocka_unit_test(a_forgotten_project_leaves_no_byte),
