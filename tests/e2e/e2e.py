@@ -886,10 +886,15 @@ def g_own(R):
             b.stop()
 
 
-GROUPS = [("connect", g_command), ("connect", g_private), ("connect", g_connect), ("predict", g_predict), ("train", g_train), ("delete", g_delete), ("projects", g_projects),
-          ("labels", g_labels), ("nopayload", g_nopayload), ("agree", g_agree), ("auth", g_auth), ("interactive", g_interactive),
-          ("active", g_active), ("uncertainty", g_uncertainty), ("load", g_load), ("several", g_several), ("own", g_own),
-          ("doctor", g_doctor), ("restart", g_restart)]
+def g_lossy(R):
+    from lossy_history import g_lossy as run
+    run(R, Backend)
+
+
+GROUPS = [("connect", g_command), ("connect", g_private), ("connect", g_connect), ("predict", g_predict), ("train", g_train),
+          ("delete", g_delete), ("projects", g_projects), ("labels", g_labels), ("nopayload", g_nopayload), ("agree", g_agree),
+          ("auth", g_auth), ("interactive", g_interactive), ("active", g_active), ("uncertainty", g_uncertainty), ("load", g_load),
+          ("several", g_several), ("lossy", g_lossy), ("own", g_own), ("doctor", g_doctor), ("restart", g_restart)]
 
 
 def main(groups=GROUPS):
@@ -901,7 +906,7 @@ def main(groups=GROUPS):
             for name, fn in groups:
                 if not R.wanted(name):
                     continue
-                if name in ("agree", "restart", "uncertainty") and not R.cmd:
+                if name in ("agree", "lossy", "restart", "uncertainty") and not R.cmd:
                     print(f"# {name} skipped: no BACKEND_CMD")
                     continue
                 if name == "auth" and not R.cmd and not os.environ.get("BACKEND_AUTH_URL"):

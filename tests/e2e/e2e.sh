@@ -20,7 +20,7 @@
 #   E2E_N (10)              the backend's START_TRAINING_EACH_N_UPDATES
 #   E2E_KEY (pat)           token kind given to the backend: pat (personal access token) or legacy
 #   E2E_ONLY, E2E_SKIP      comma-separated groups: connect predict train delete projects labels nopayload agree
-#                           auth interactive active uncertainty load own restart
+#                           auth interactive active uncertainty load several lossy own doctor restart
 #   E2E_PRELABEL            the command line program of the groups "agree", "own" and "uncertainty" (build/prelabel)
 #   E2E_BACKEND_START (300) seconds for the backend to answer (a first start may build it)
 #   E2E_TRAIN_TIMEOUT (60)  seconds to wait for a new model version
