@@ -230,7 +230,7 @@ static int queue_if_due(struct store *st, const struct env *env, const struct pr
 		if (store_job_queue(st, p->row, "unread", clock_s(), NULL, e) < 0)
 			return -1;
 	}
-	return store_job_open(st, p->row, state, e);
+	return store_job_training(st, p->row, state, e);
 }
 
 /* One project's share of an event, within a transaction. */
@@ -313,7 +313,7 @@ static int answer_unchanged(struct event *ev, int64_t id, int64_t created_s, boo
 	int            rc = known ? store_project_find(ev->st, id, created_s, &row, e) : 1;
 
 	if (rc == 0 && (store_project_get(ev->st, row, ev->req->arena, &ev->project, e) < 0 ||
-	                store_job_open(ev->st, row, &state, e) < 0))
+	                store_job_training(ev->st, row, &state, e) < 0))
 		rc = -1;
 	put_answer(&reply->body, rc == 0 ? &ev->project : NULL, state);
 	return rc < 0 ? -1 : 0;

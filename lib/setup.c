@@ -37,7 +37,7 @@ static int unchanged(struct request *req, struct store *st, int64_t id, int64_t 
 		return 1;
 	if (!project_settings_changed(p, req->env))
 		return connects(req, st, p, e);
-	return store_job_open(st, row, &state, e) < 0 ? -1 : state == JOB_NONE;
+	return store_job_training(st, row, &state, e) < 0 ? -1 : state == JOB_NONE;
 }
 
 static int keep(struct request *req, struct store *st, int64_t id, int64_t created_s, struct span schema,

@@ -221,7 +221,11 @@ static void state_text(const struct project *p, const struct env *env, const str
 	int64_t counter = p->updates - p->updates_trained, missing = env->train_every - counter;
 	char    iso[CLOCK_ISO_BYTES];
 
-	if (has_job && job->state == JOB_RUNNING)
+	if (has_job && (job->state == JOB_RUNNING || job->state == JOB_QUEUED) &&
+	    (span_is(job->reason, "connect") || span_is(job->reason, "sync")))
+		snprintf(out, STATUS_STATE_MAX, job->note.p == NULL ? "reading what is annotated in Label Studio"
+		         : "reading what is annotated in Label Studio, again: %s", job->note.p == NULL ? "" : job->note.p);
+	else if (has_job && job->state == JOB_RUNNING)
 		snprintf(out, STATUS_STATE_MAX, "training %.0f %%", job->progress * 100);
 	else if (has_job && job->state == JOB_QUEUED)
 		snprintf(out, STATUS_STATE_MAX, job->note.p == NULL ? "training queued" : "training queued again: %s",

@@ -51,7 +51,7 @@ static bool next_job_waits(const struct run *r)
 {
 	enum job_state state;
 
-	return store_job_open(r->st, r->lease.project, &state, NULL) < 0 || state == JOB_QUEUED;
+	return store_job_training(r->st, r->lease.project, &state, NULL) < 0 || state == JOB_QUEUED;
 }
 
 /* Called by all that takes long; false: stop. */
@@ -560,6 +560,9 @@ static int end_job(struct run *r, const struct err *why, struct train_result *re
 	if (why->code == ERR_STOPPED) {
 		result->state = JOB_QUEUED;
 		rc = store_lease_return(r->st, lease, e);
+	} else if (r->nothing_due && r->refused.code == ERR_OK) {
+		result->state = JOB_DONE;       /* it was to read, and has */
+		rc = store_lease_finish(r->st, lease, JOB_DONE, now, NULL, e);
 	} else if (why->code == ERR_TOO_FEW || why->code == ERR_SHAPE) {
 		result->state = JOB_SKIPPED;
 		rc = store_lease_finish(r->st, lease, JOB_SKIPPED, now, why->msg, e);
@@ -594,8 +597,8 @@ static int read_only(struct run *r, struct train_result *result, struct err *e)
 		return -1;
 	if (store_begin(r->st, e) < 0)
 		return -1;
-	rc = is_reading(r) ? store_lease_finish(r->st, &r->lease, JOB_SKIPPED, clock_s(), failed < 0 ? e->msg :
-	                                        "read by prelabel sync", e)
+	rc = is_reading(r) ? store_lease_finish(r->st, &r->lease, failed < 0 ? JOB_SKIPPED : JOB_DONE, clock_s(),
+	                                        failed < 0 ? e->msg : NULL, e)
 	                   : store_lease_return(r->st, &r->lease, e);
 	if (rc < 0 || queue_if_due(r, e) < 0 || store_job_open(r->st, r->lease.project, &result->state, e) < 0 ||
 	    store_commit(r->st, e) < 0) {
@@ -638,8 +641,9 @@ int train_run(struct store *st, const struct env *env, int64_t project, const st
 	for (;;) {
 		struct run r = { .st = st, .env = env, .opt = opt, .began = clock_monotonic(),
 		                 .renewed = clock_monotonic(), .step = "" };
-		struct err why = { 0 };
-		int        rc = take(&r, project, queue, e);
+		struct train_result one = { .state = JOB_NONE };
+		struct err          why = { 0 };
+		int                 rc = take(&r, project, queue, e);
 
 		if (rc < 0)
 			return -1;
@@ -655,11 +659,15 @@ int train_run(struct store *st, const struct env *env, int64_t project, const st
 				return err_set(e, ERR_STOPPED, "stopped");
 			continue;
 		}
-		queue = false;
 		if (opt->sync)
 			return read_only(&r, result, e);
-		if (train(&r, result, &why) < 0 && end_job(&r, &why, result, e) < 0)
+		if (train(&r, &one, &why) < 0 && end_job(&r, &why, &one, e) < 0)
 			return -1;
+		/* A reading that somebody else had asked for is not what was asked for here. */
+		if (!r.nothing_due) {
+			queue = false;
+			*result = one;
+		}
 		if (stopped)
 			return 0;
 	}

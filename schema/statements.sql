@@ -139,6 +139,11 @@ SELECT project, state, count(*) FROM train_job GROUP BY project, state ORDER BY 
 -- job_open: ?1 project.
 SELECT row, state FROM train_job WHERE project = ?1 AND state IN ('queued', 'running');
 
+-- job_training: ?1 project.
+-- Of a job that only reads the export, the training that was asked for behind it.
+SELECT CASE WHEN reason NOT IN ('connect', 'sync') THEN state WHEN again NOT IN ('connect', 'sync') THEN 'queued' END
+  FROM train_job WHERE project = ?1 AND state IN ('queued', 'running');
+
 -- job_add: ?1 project, ?2 reason, ?3 now_s.
 INSERT INTO train_job (project, state, reason, queued_s) VALUES (?1, 'queued', ?2, ?3);
 
@@ -221,8 +226,12 @@ SELECT j.state, j.reason, j.again, j.attempt, j.queued_s, j.started_s, j.finishe
   FROM train_job j LEFT JOIN model_version v ON v.row = j.version WHERE j.row = ?1;
 
 -- job_last: ?1 project.
+-- Not one that read the export and found nothing to train on.
 SELECT j.state, j.reason, j.again, j.attempt, j.queued_s, j.started_s, j.finished_s, j.progress, j.note, v.number, j.row
-  FROM train_job j LEFT JOIN model_version v ON v.row = j.version WHERE j.project = ?1 ORDER BY j.row DESC LIMIT 1;
+  FROM train_job j LEFT JOIN model_version v ON v.row = j.version
+ WHERE j.project = ?1 AND NOT (j.state = 'done' AND j.version IS NULL)
+   AND NOT (j.state = 'skipped' AND j.reason IN ('connect', 'sync'))
+ ORDER BY j.row DESC LIMIT 1;
 
 -- job_newest: none.
 SELECT coalesce(max(row), 0) FROM train_job;

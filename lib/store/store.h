@@ -184,6 +184,9 @@ int store_job_now(struct store *st, int64_t project, struct err *e);
 
 int store_job_open(struct store *st, int64_t project, enum job_state *state, struct err *e);
 
+/* The same of trainings: a job that only reads the export is none. */
+int store_job_training(struct store *st, int64_t project, enum job_state *state, struct err *e);
+
 /* Projects with a job that can be taken now. */
 int store_job_due(struct store *st, int64_t now_s, int64_t projects[], size_t max, size_t *n, struct err *e);
 

@@ -797,6 +797,20 @@ int store_job_now(struct store *st, int64_t project, struct err *e)
 	return change(st, SQL_JOB_NOW, e, "i", project) < 0 ? -1 : 0;
 }
 
+int store_job_training(struct store *st, int64_t project, enum job_state *state, struct err *e)
+{
+	sqlite3_stmt *s;
+	int           rc = query(st, SQL_JOB_TRAINING, &s, e, "i", project);
+
+	*state = JOB_NONE;
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	if (column_span(s, 0).p != NULL)
+		*state = state_of(column_span(s, 0));
+	done(s);
+	return 0;
+}
+
 int store_job_open(struct store *st, int64_t project, enum job_state *state, struct err *e)
 {
 	int64_t row;

@@ -184,7 +184,7 @@ def t_old():
             ls.annotate(t, ("positive", "negative")[i % 2])
         r = prelabel(srv.env, "connect", "--project", str(pid))
         check("12 annotations are read and a training is queued", r.code == 0 and "12 annotations new" in r.out and "queued" in r.out, r)
-        got = wait_for(lambda: (ls.refresh(ls.backends[1]) or "").startswith("tfidf_logreg-1-"), 30 * SLOW, 0.2)
+        got = wait_for(lambda: not (ls.refresh(ls.backends[1]) or "tfidf_logreg-0-").startswith("tfidf_logreg-0-"), 30 * SLOW, 0.2)
         check("a version is trained from them", got, ls.backends)
         r = prelabel(srv.env, "connect", "--project", str(pid))
         check("a second run queues none", r.code == 0 and "queued" not in r.out, r)
