@@ -3,9 +3,9 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/json_digest.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -160,83 +160,6 @@ int task_file_read(const char *path, const char *text_key, int (*each)(void *arg
 
 /* ---- which there are ------------------------------------------------------------------ */
 
-static void hash_part(crypto_generichash_state *h, const void *p, size_t len)
-{
-	crypto_generichash_update(h, (const unsigned char *)&len, sizeof len);
-	crypto_generichash_update(h, p, len);
-}
-
-static void digest_of(struct span value, struct arena *a, unsigned char out[TASK_DIGEST_BYTES]);
-
-/* Members are summed up, so that their order does not count. */
-static void digest_members(crypto_generichash_state *h, struct span object, struct arena *a)
-{
-	struct json_iter it = json_each(object);
-	struct span      key, value;
-	uint64_t         sum[2] = { 0 }, one[2];
-
-	while (json_next(&it, &key, &value)) {
-		crypto_generichash_state m;
-		unsigned char            d[2 * TASK_DIGEST_BYTES];
-
-		digest_of(key, a, d);
-		digest_of(value, a, d + TASK_DIGEST_BYTES);
-		crypto_generichash_init(&m, NULL, 0, sizeof one);
-		hash_part(&m, d, sizeof d);
-		crypto_generichash_final(&m, (unsigned char *)one, sizeof one);
-		sum[0] += one[0];
-		sum[1] += one[1];
-	}
-	hash_part(h, sum, sizeof sum);
-}
-
-static void digest_of(struct span value, struct arena *a, unsigned char out[TASK_DIGEST_BYTES])
-{
-	crypto_generichash_state h;
-	unsigned char            d[TASK_DIGEST_BYTES], type = (unsigned char)json_type(value);
-	struct json_iter         it;
-	struct span              text = value, element;
-	double                   x = 0;
-
-	crypto_generichash_init(&h, NULL, 0, TASK_DIGEST_BYTES);
-	hash_part(&h, &type, 1);
-	switch (json_type(value)) {
-	case JSON_OBJECT:
-		digest_members(&h, value, a);
-		break;
-	case JSON_ARRAY:
-		for (it = json_each(value); json_next(&it, NULL, &element); ) {
-			digest_of(element, a, d);
-			hash_part(&h, d, sizeof d);
-		}
-		break;
-	case JSON_NUMBER:
-		if (json_real(value, &x) == 0)
-			text = (struct span){ (const char *)&x, sizeof x };
-		hash_part(&h, text.p, text.len);
-		break;
-	case JSON_STRING:
-		if (json_text(value, a, &text, NULL) != 0)
-			text = value;                   /* no memory: as it is written */
-		hash_part(&h, text.p, text.len);
-		break;
-	case JSON_BOOL:
-	case JSON_NULL:
-		hash_part(&h, value.p, value.len);
-		break;
-	}
-	crypto_generichash_final(&h, out, TASK_DIGEST_BYTES);
-}
-
-static void data_digest(struct span data, unsigned char out[TASK_DIGEST_BYTES])
-{
-	struct arena a;
-
-	arena_init(&a, TASK_BYTES_MAX);
-	digest_of(data, &a, out);
-	arena_clear(&a);
-}
-
 int task_set_add(struct task_set *s, struct span data, struct err *e)
 {
 	if (s->n == s->cap) {
@@ -250,13 +173,13 @@ int task_set_add(struct task_set *s, struct span data, struct err *e)
 	}
 	s->sorted = false;
 	s->v[s->n].count = 1;
-	data_digest(data, s->v[s->n++].digest);
+	json_digest(data, s->v[s->n++].digest);
 	return 0;
 }
 
 static int by_digest(const void *a, const void *b)
 {
-	return memcmp(((const struct task_entry *)a)->digest, ((const struct task_entry *)b)->digest, TASK_DIGEST_BYTES);
+	return memcmp(((const struct task_entry *)a)->digest, ((const struct task_entry *)b)->digest, JSON_DIGEST_BYTES);
 }
 
 /* Equal ones become one with a count. */
@@ -283,7 +206,7 @@ bool task_set_take(struct task_set *s, struct span data)
 		sort(s);
 	if (s->n == 0)
 		return false;
-	data_digest(data, wanted.digest);
+	json_digest(data, wanted.digest);
 	found = bsearch(&wanted, s->v, s->n, sizeof *s->v, by_digest);
 	if (found == NULL || found->count == 0)
 		return false;

@@ -4,12 +4,11 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/json_digest.h"
 #include "base/span.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-#define TASK_DIGEST_BYTES 16
 
 /*
  * One by one, as {"data": {…}, …}, borrowed until each() returns (0, or -1 with *e set).
@@ -30,7 +29,7 @@ int task_file_read(const char *path, const char *text_key, int (*each)(void *arg
  */
 struct task_set {
 	struct task_entry {
-		unsigned char digest[TASK_DIGEST_BYTES];
+		unsigned char digest[JSON_DIGEST_BYTES];
 		size_t        count;
 	}     *v;
 	size_t n, cap;

@@ -80,6 +80,9 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
     ON CONFLICT (project, id) DO UPDATE
    SET task = ?3, result = ?4, was_cancelled = ?5, ground_truth = ?6, completed_by = ?7, updated_us = ?8, event = ?9, deleted = 0;
 
+-- annotation_time: ?1 project, ?2 id, ?3 updated_us.
+UPDATE annotation SET updated_us = ?3 WHERE project = ?1 AND id = ?2;
+
 -- annotation_delete: ?1 project, ?2 id, ?3 event.
 -- Also for one never seen: its "created" may come late.
 INSERT INTO annotation (project, id, event, deleted) VALUES (?1, ?2, ?3, 1)

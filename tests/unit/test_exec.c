@@ -208,17 +208,23 @@ static void test_pauses(void **state)
 /* What comes behind an answer belongs to no other question. */
 static void test_out_of_step(void **state)
 {
-	char          text[400], said[200], got[256];
+	char          text[800], said[200], taken[200], got[256];
 	struct err    e = { 0 };
 	struct child *c;
 	double        end;
+	FILE         *f;
 
 	(void)state;
 	snprintf(said, sizeof said, "%s/said", folder);
-	snprintf(text, sizeof text, "n=0; while read -r l; do n=$((n+1)); echo $n; echo 99; : >%s; done", said);
+	snprintf(taken, sizeof taken, "%s/taken", folder);
+	/* The second line once, and not before the first has been taken. */
+	snprintf(text, sizeof text, "n=0; while read -r l; do n=$((n+1)); echo $n; [ -e %s ] || "
+	         "{ until [ -e %s ]; do sleep 0.01; done; echo 99; : >%s; }; done", said, taken, said);
 	c = child_of(text, 1000);
 	assert_int_equal(ask(c, "1\n", WAIT_S, got, &e), 0);
 	assert_string_equal(got, "1");
+	assert_non_null(f = fopen(taken, "w"));
+	fclose(f);
 	assert_true(file_comes(said));
 	assert_int_equal(ask(c, "1\n", WAIT_S, got, &e), -1);
 	assert_string_equal(e.msg, "prog wrote to standard output without being asked");

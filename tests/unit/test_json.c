@@ -3,6 +3,7 @@
  * reader, the splitter of streams, and printing.
  */
 #include "base/json.h"
+#include "base/json_digest.h"
 
 #include <locale.h>
 #include <math.h>
@@ -804,10 +805,39 @@ static void test_put_int(void **state)
 	}
 }
 
+/* json_digest.h: the same in other words, and not the same. */
+static void test_same(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool        same;
+	} cases[] = {
+		{ "{}", " { } ", true }, { "[]", "{}", false }, { "null", "0", false }, { "\"1\"", "1", false },
+		{ "{\"a\":1,\"b\":2}", "{ \"b\" : 2.0, \"a\" : 1e0 }", true }, { "{\"a\":1,\"b\":2}", "{\"a\":2,\"b\":1}", false },
+		{ "[1,2]", "[2,1]", false }, { "[[1],2]", "[1,[2]]", false }, { "[\"ab\"]", "[\"a\",\"b\"]", false },
+		{ "\"\\u00e9\\/\"", "\"\xc3\xa9/\"", true }, { "\"a\"", "\"A\"", false }, { "true", "false", false },
+		{ "9007199254740993", "9007199254740992", false }, { "-0.5", "-5e-1", true },
+		{ "{\"a\":{\"b\":1},\"c\":{\"d\":1}}", "{\"a\":{\"d\":1},\"c\":{\"b\":1}}", false },
+		{ "{\"a\":1}", "{\"a\":1,\"a\":1}", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct span a, b;
+
+		assert_int_equal(json_check(span_of(cases[i].a), &a, NULL), 0);
+		assert_int_equal(json_check(span_of(cases[i].b), &b, NULL), 0);
+		if (json_same(a, b) != cases[i].same || json_same(b, a) != cases[i].same || !json_same(a, a))
+			fail_msg("%s and %s", cases[i].a, cases[i].b);
+	}
+	assert_true(json_same((struct span){ NULL, 0 }, (struct span){ NULL, 0 }));
+	assert_false(json_same((struct span){ NULL, 0 }, SPAN("{}")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_check), cmocka_unit_test(test_check_cut), cmocka_unit_test(test_check_places),
+		cmocka_unit_test(test_check), cmocka_unit_test(test_same), cmocka_unit_test(test_check_cut), cmocka_unit_test(test_check_places),
 		cmocka_unit_test(test_check_depth), cmocka_unit_test(test_types), cmocka_unit_test(test_each),
 		cmocka_unit_test(test_member), cmocka_unit_test(test_text), cmocka_unit_test(test_text_trouble),
 		cmocka_unit_test(test_int), cmocka_unit_test(test_real), cmocka_unit_test(test_real_long),
