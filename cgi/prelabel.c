@@ -550,7 +550,7 @@ static int run_sync(struct args *a)
 	const struct sigaction stop = { .sa_handler = on_signal };
 	struct train_options   opt = { .foreground = true, .sync = true };
 	struct train_result    result;
-	struct project         p;
+	struct project         p = { .updates = 0 };
 	struct arena           arena;
 	struct err             e = { 0 };
 	double                 shown = 0;
@@ -682,22 +682,22 @@ static int put_predicted(const struct serving *s, struct span text, struct arena
 {
 	const struct control_tag *control = s->config->choices;
 	struct prediction         p;
+	const bool                several = control != NULL && control_multiple(control);
+	bool                     *chosen = several ? arena_array(scratch, control->n_labels, sizeof *chosen) : NULL;
 	json_object              *o, *proba, *all;
-	bool                     *chosen;
 	int                       label;
 
+	if (several && chosen == NULL)
+		return err_memory(e);
 	if (predict_text(s, text, scratch, &p, e) < 0)
 		return -1;
-	label = prediction_choice(&p, control);
+	label = control == NULL ? -1 : prediction_choice(&p, control);
 	o = json_object_new_object();
 	proba = json_object_new_object();
-	for (size_t i = 0; i < p.n_proba; i++)
+	for (size_t i = 0; control != NULL && i < p.n_proba; i++)
 		json_object_object_add(proba, control->labels[i].name, json_object_new_double(p.proba[i]));
 	json_object_object_add(o, "text", json_object_new_string_len(text.p == NULL ? "" : text.p, (int)text.len));
-	if (control != NULL && control_multiple(control)) {
-		chosen = arena_array(scratch, control->n_labels, sizeof *chosen);
-		if (chosen == NULL)
-			return err_memory(e);
+	if (several) {
 		prediction_choices(&p, control, chosen);
 		all = json_object_new_array();
 		for (size_t i = 0; i < control->n_labels; i++)
@@ -706,7 +706,7 @@ static int put_predicted(const struct serving *s, struct span text, struct arena
 		json_object_object_add(o, "label", all);
 		json_object_object_add(o, "score", json_object_new_double(p.score));
 	} else {
-		json_object_object_add(o, "label", label < 0 ? NULL : json_object_new_string(control->labels[label].name));
+		json_object_object_add(o, "label", control == NULL || label < 0 ? NULL : json_object_new_string(control->labels[label].name));
 		json_object_object_add(o, "score", json_object_new_double(label >= 0 && p.n_proba > (size_t)label ? p.proba[label] : p.score));
 	}
 	json_object_object_add(o, "probabilities", proba);

@@ -79,6 +79,7 @@ static int labels_of(struct reading *r, const struct labelled_row *row, struct l
 	struct example          one = { .label = { NULL, 0 } };
 	int                     rc;
 
+	*labels = (struct labels){ .n = 0 };
 	arena_reset(&r->scratch);
 	if (is_multiple(r->config)) {
 		rc = annotation_labels(row->result, r->config, &r->scratch, &outcome, &labels->at, &labels->n, e);
@@ -169,7 +170,7 @@ static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 		return -1;
 	if (rc > 0 && !r->any_example)
 		return 0;
-	if (rc == 0)
+	if (rc == 0 && labels.n > 0)
 		ex.label = span_of(r->config->choices->labels[labels.at[0]].name);
 	if ((r->config->text != NULL && task_text(&task, r->config->text, &r->scratch, &text, e) < 0) ||
 	    copy(set, text, &ex.text, e) < 0)

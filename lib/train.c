@@ -481,7 +481,6 @@ static int train(struct run *r, struct train_result *result, struct err *e)
 {
 	struct material m = { .config = NULL };
 	struct version  v;
-	int             rc = -1;
 
 	/* Those that died did not get as far as to count what failed. */
 	if (r->lease.attempt > JOB_ATTEMPTS_MAX)
@@ -497,7 +496,6 @@ static int train(struct run *r, struct train_result *result, struct err *e)
 	}
 	if (fit(r, &m, e) < 0 || publish(r, &m, &v, result->version, e) < 0)
 		goto out;
-	rc = 0;
 	result->state = JOB_DONE;
 	result->n_examples = v.n_examples;
 	result->seconds = v.train_seconds;
@@ -509,10 +507,10 @@ static int train(struct run *r, struct train_result *result, struct err *e)
 	keep_order(r);
 	return 0;
 out:
-	if (rc < 0 && r->lost.code != ERR_OK)
+	if (r->lost.code != ERR_OK)
 		*e = r->lost;
 	material_clear(&m);
-	return rc;
+	return -1;
 }
 
 /* ---- how a job ends that did not publish ------------------------------------------- */

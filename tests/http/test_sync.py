@@ -43,7 +43,7 @@ def t_sync():
         said = json.loads(out) if code == 0 else None
         check("as JSON", said == {"project": 1, "tasks": 8, "changed": 8, "deleted": 0, "unreadable": 0, "counter": 8, "training": "no"}, (code, out, err))
         a = p.annotations
-        a[2] = dict(a[2], result=[p.region("negative")], updated_at=p.now())
+        a[2] = dict(a[2], result=[p.region("positive")], updated_at=p.now())
         a[3] = dict(a[3], was_cancelled=True, updated_at=p.now())
         a[4] = dict(a[4], ground_truth=True)            # without a later time: what was read later has the last word
         del a[5]
