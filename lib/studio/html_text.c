@@ -161,8 +161,8 @@ static int by_string(const void *key, const void *member)
 /* To behind what begins at r->p and ends with `close`, or to the end. */
 static void pass(struct reader *r, const char *close)
 {
-	const size_t n = strlen(close);
-	const char  *found = memmem(r->p, (size_t)(r->end - r->p), close, n);
+	const size_t n = strlen(close), left = (size_t)(r->end - r->p);
+	const char  *found = n == 1 ? memchr(r->p, *close, left) : memmem(r->p, left, close, n);
 
 	r->p = found == NULL ? r->end : found + n;
 }
