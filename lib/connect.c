@@ -17,6 +17,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 #define ARENA_BYTES   ((size_t)256 << 20)
 #define CONFIG_BYTES  ((size_t)1 << 20)
@@ -25,6 +27,7 @@
 #define IMPORT_BYTES  ((size_t)4 << 20)
 #define URL_BYTES     512
 #define FOUND_MAX     32                    /* backends or webhooks with our address */
+#define PUSH_WAIT     60                    /* s, for one that was told to end */
 #define OUR_TITLE     "prelabel"
 #define SEQUENTIAL    "Sequential sampling"
 #define UNCERTAINTY   "Uncertainty sampling"
@@ -1141,20 +1144,42 @@ static int reset_settings(struct connection *c, struct span title, bool uncertai
 	return 0;
 }
 
-static int forget_uncertainty(struct connection *c, const struct project *p, struct err *e)
+static int keep_uncertainty(struct connection *c, const struct project *p, bool on, struct err *e)
 {
 	if (!p->uncertainty || c->o->dry_run)
 		return 0;
-	return store_begin(c->st, e) < 0 ? -1 : in_store(c, store_project_uncertainty(c->st, p->row, false, e), e);
+	return store_begin(c->st, e) < 0 ? -1 : in_store(c, store_project_uncertainty(c->st, p->row, on, e), e);
 }
 
-static int take_back(struct connection *c, struct err *e)
+/* A push that sets the order would write backend and project back: it is told to end,
+ * and waited for.  *lock keeps others away; -1: nobody has to be. */
+static int end_push(struct connection *c, const struct project *p, int *lock, struct err *e)
 {
-	struct project p = { .uncertainty = false };
-	struct span    title = SPAN(OUR_TITLE), name;
-	size_t         n_backends, n_hooks;
+	const struct timespec pause = { .tv_nsec = 100000000 };
+	struct err            why = { 0 };
 
-	if (read_project(c, c->o->project, e) < 0 || stored_project(c, &p, e) < 0 || list_ours(c, false, e) < 0)
+	*lock = -1;
+	if (!p->uncertainty || c->o->dry_run)
+		return 0;
+	if (keep_uncertainty(c, p, false, e) < 0)
+		return -1;
+	for (int i = 0; i < PUSH_WAIT * 10 && (*lock = push_lock(c->env, p->row, &why)) < 0 && why.code == ERR_BUSY; i++) {
+		err_clear(&why);
+		nanosleep(&pause, NULL);
+	}
+	/* Until all is taken back: the next run has to know. */
+	if (keep_uncertainty(c, p, true, e) < 0)
+		return -1;
+	return *lock >= 0 ? 0 : why.code != ERR_OK ? err_set(e, why.code, "%s", why.msg)
+	                      : err_set(e, ERR_BUSY, "a push of this project did not end within %d s", PUSH_WAIT);
+}
+
+static int take_back(struct connection *c, const struct project *p, struct err *e)
+{
+	struct span title = SPAN(OUR_TITLE), name;
+	size_t      n_backends, n_hooks;
+
+	if (list_ours(c, false, e) < 0)
 		return -1;
 	name = ls_rest_text(c->project, "title", &c->arena);
 	tell(c, "project", CONNECT_RIGHT, "%" PRId64 " \"%.*s\"", c->id, shown(name), name.p == NULL ? "" : name.p);
@@ -1174,14 +1199,26 @@ static int take_back(struct connection *c, struct err *e)
 		tell(c, "backend", CONNECT_RIGHT, "none at %s", c->url);
 	if (n_backends == 0 && c->first_backend.p != NULL)
 		tell(c, "backend", CONNECT_WARNING, "there is one at another address: name it with --url if it is this one");
-	return reset_settings(c, title, p.uncertainty, e) < 0 || forget_uncertainty(c, &p, e) < 0 ? -1 : 0;
+	return reset_settings(c, title, p->uncertainty, e) < 0 || keep_uncertainty(c, p, false, e) < 0 ? -1 : 0;
+}
+
+static int disconnect(struct connection *c, struct err *e)
+{
+	struct project p = { .uncertainty = false };
+	int            rc = -1, lock = -1;
+
+	if (read_project(c, c->o->project, e) == 0 && stored_project(c, &p, e) >= 0 && end_push(c, &p, &lock, e) == 0)
+		rc = take_back(c, &p, e);
+	if (lock >= 0)
+		close(lock);
+	return rc;
 }
 
 int disconnect_project(struct store *st, const struct env *env, const struct connect_options *o,
                        struct connect_report *r, struct err *e)
 {
 	struct connection c = { .st = st, .env = env, .o = o, .r = r };
-	int               rc = open_connection(&c, e) < 0 ? -1 : take_back(&c, e);
+	int               rc = open_connection(&c, e) < 0 ? -1 : disconnect(&c, e);
 
 	if (rc == 0 && o->dry_run)
 		tell_next(&c);

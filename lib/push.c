@@ -32,6 +32,7 @@ struct pushing {
 	struct project             p;           /* as it was when the pass began */
 	struct span                config;      /* Label Studio's */
 	struct serving            *s;
+	bool                       order;       /* Label Studio's queue is to be in the order of our scores */
 	bool                       automatic;   /* listing makes Label Studio ask for predictions first */
 	int64_t                    after;       /* the last task that was looked at; tasks come by id */
 	int64_t                    total;       /* that lacked the version when the pass began; -1: not known yet */
@@ -367,7 +368,8 @@ static int begin_pass(struct pushing *x, int64_t project, struct err *e)
 	return 0;
 }
 
-/* 1: another version, other labels or settings are in force than when the pass began. */
+/* 1: another version, other labels or settings are in force than when the pass began.
+ * What was disconnected meanwhile has no order to be kept any more. */
 static int is_stale(struct pushing *x, struct err *e)
 {
 	struct project  now;
@@ -377,6 +379,8 @@ static int is_stale(struct pushing *x, struct err *e)
 
 	arena_init(&a, ARENA_BYTES);
 	rc = store_project_get(x->st, x->p.row, &a, &now, e);
+	if (rc == 0 && x->order && !now.uncertainty)
+		rc = stop(e);
 	if (rc == 0 && !span_eq(now.config_hash, x->p.config_hash))
 		rc = 1;
 	if (rc == 0 && (rc = serving_get(x->st, x->env, &now, x->config, &s, e)) == 0)
@@ -539,9 +543,8 @@ static int set_order(struct pushing *x, struct err *e)
 
 /* ---- the whole ---------------------------------------------------------------------------- */
 
-/* One push of a project at a time, by a byte each of a file; a process that dies lets
- * go of it. */
-static int lock(const struct env *env, int64_t project, struct err *e)
+/* By a byte each of a file; a process that dies lets go of it. */
+int push_lock(const struct env *env, int64_t project, struct err *e)
 {
 	struct flock byte = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = project, .l_len = 1 };
 	char         path[PATH_MAX];
@@ -557,15 +560,15 @@ static int lock(const struct env *env, int64_t project, struct err *e)
 	return err_set(e, ERR_BUSY, "another push of this project is under way");
 }
 
-static int run(struct pushing *x, int64_t project, bool order, struct err *e)
+static int run(struct pushing *x, int64_t project, struct err *e)
 {
 	int rc;
 
 	do {
 		rc = pass(x, project, e);
-		if (rc == 0 && order && set_order(x, e) < 0)
+		if (rc == 0 && x->order && set_order(x, e) < 0)
 			rc = -1;
-		if (rc == 0 && order)
+		if (rc == 0 && x->order)
 			rc = is_stale(x, e);
 	} while (rc == 1);
 	return rc;
@@ -585,14 +588,15 @@ static void note_end(struct store *st, int64_t project, int rc, const struct err
 static int push(struct store *st, const struct env *env, int64_t project, const struct push_options *opt, bool order,
                 struct push_result *result, struct err *e)
 {
-	struct pushing x = { .st = st, .env = env, .opt = opt, .result = result, .page = PAGE, .limit = REQUEST };
+	struct pushing x = { .st = st, .env = env, .opt = opt, .result = result, .order = order, .page = PAGE,
+	                          .limit = REQUEST };
 	struct err     why = { 0 };
 	int            rc = -1, fd;
 
 	*result = (struct push_result){ .open = 0 };
 	if (env->ls_key == NULL)
 		return err_set(e, ERR_USAGE, "LABEL_STUDIO_API_KEY is not set: without a key nothing can be written to %s", env->ls_url);
-	fd = lock(env, project, e);
+	fd = push_lock(env, project, e);
 	if (fd < 0)
 		return -1;
 	arena_init(&x.arena, ARENA_BYTES);
@@ -601,7 +605,7 @@ static int push(struct store *st, const struct env *env, int64_t project, const 
 	buf_init(&x.body, REQUEST_BYTES * 2);
 	if (ls_api_open(&x.api, env->ls_url, env->ls_key, &why) == 0) {
 		ls_api_cancel(x.api, cancelled, &x);
-		rc = run(&x, project, order, &why);
+		rc = run(&x, project, &why);
 	}
 	note_end(st, project, rc, &why);
 	if (rc < 0)

@@ -54,4 +54,8 @@ int push_run(struct store *st, const struct env *env, int64_t project, const str
 int push_uncertainty(struct store *st, const struct env *env, int64_t project, const struct push_options *opt,
                      struct push_result *result, struct err *e);
 
+/* One push of a project at a time: the descriptor to be closed after it; -1 with
+ * ERR_BUSY while another is under way. */
+int push_lock(const struct env *env, int64_t project, struct err *e);
+
 #endif

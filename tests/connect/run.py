@@ -3,6 +3,7 @@
 
     tests/connect/run.py [GROUP...]     BUILD as in tests/http/harness.py
 """
+import fcntl
 import json
 import os
 import sqlite3
@@ -410,10 +411,17 @@ def t_uncertainty():
         ls.projects[pid]["model_version"] = "tfidf_logreg-1-abcd"
         r = prelabel(srv.env, "connect", "--project", str(pid))
         check("a version that was pushed is no reason for a warning", r.code == 0 and "warning" not in r.out, r)
-        r = prelabel(srv.env, "disconnect", "--project", str(pid))
+        with open(os.path.join(srv.dir, "push.lock"), "r+b") as f:
+            fcntl.lockf(f, fcntl.LOCK_EX, 1, stored(srv, "row"))
+            run = subprocess.Popen([os.path.join(BUILD, "prelabel"), "disconnect", "--project", str(pid)], env=srv.env,
+                                   stdout=subprocess.DEVNULL)
+            told = wait_for(lambda: stored(srv, "uncertainty") == 0)
+            check("disconnect tells a push that is under way to end, and waits", told and run.poll() is None and len(ls.backends) == 1)
+        run.wait()
+        check("then there is no backend", run.returncode == 0 and ls.backends == {}, ls.backends)
         p = ls.projects[pid]
-        check("disconnect takes it back", r.code == 0 and p["sampling"] == "Sequential sampling" and p["model_version"] == "" and
-              stored(srv, "uncertainty") == 0, (r, p))
+        check("disconnect takes it back", p["sampling"] == "Sequential sampling" and p["model_version"] == "" and
+              stored(srv, "uncertainty") == 0, p)
 
 
 def t_disconnect():
