@@ -121,7 +121,8 @@ static bool refuses(struct patient *p, const char *path, struct span url, const 
 	return is;
 }
 
-static void not_connected(struct patient *p, const char *what)
+/* id: of the project; 0: none is known. */
+static void not_connected(struct patient *p, const char *what, int64_t id)
 {
 	const char *here = p->server.url;
 	char        url[sizeof p->server.url + 1];
@@ -130,15 +131,19 @@ static void not_connected(struct patient *p, const char *what)
 	if (refuses(p, "/api/ml/", span_of(url), ""))
 		found_fault(p->f, FAULT_BLOCKS_BACKEND, what, "Label Studio refuses backends at private addresses, as that of prelabel "
 		            "(%s)\nStart Label Studio with ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false in its environment.", url);
+	else if (id != 0)
+		found_fault(p->f, FAULT_NOT_CONNECTED, what, "the project has no backend in Label Studio\nConnect it: prelabel connect "
+		            "--project %lld, or in Label Studio Settings > Model > Connect Model; if it is done with: prelabel forget --project "
+		            "%lld.", (long long)id, (long long)id);
 	else
-		found_fault(p->f, FAULT_NOT_CONNECTED, what, "no project of Label Studio is connected here\nConnect it: prelabel connect "
+		found_fault(p->f, FAULT_NOT_CONNECTED, what, "no project of Label Studio is connected here\nConnect one: prelabel connect "
 		            "--project N, or in Label Studio Settings > Model > Connect Model.");
 }
 
 void doctor_nobody(struct patient *p)
 {
 	if (p->api != NULL)
-		not_connected(p, "backend");
+		not_connected(p, "backend", 0);
 }
 
 /* ---- the backend's record ----------------------------------------------------------- */
@@ -468,6 +473,22 @@ static void count_predictions(struct sight *s, struct span project_version, stru
 	}
 }
 
+/* Has a task that is open a prediction, of whichever version?  True where it can't be
+ * told.  The filter: is_labeled equal "false", total_predictions greater 0. */
+static bool open_has_prediction(struct sight *s)
+{
+	static const char path[] = "/api/tasks?project=%lld&page=1&page_size=1&resolve_uri=false&query="
+		"%%7B%%22filters%%22%%3A%%7B%%22conjunction%%22%%3A%%22and%%22%%2C%%22items%%22%%3A%%5B"
+		"%%7B%%22filter%%22%%3A%%22filter%%3Atasks%%3Ais_labeled%%22%%2C%%22operator%%22%%3A%%22equal%%22%%2C"
+		"%%22type%%22%%3A%%22Boolean%%22%%2C%%22value%%22%%3A%%22false%%22%%7D%%2C"
+		"%%7B%%22filter%%22%%3A%%22filter%%3Atasks%%3Atotal_predictions%%22%%2C%%22operator%%22%%3A%%22greater%%22%%2C"
+		"%%22type%%22%%3A%%22Number%%22%%2C%%22value%%22%%3A0%%7D%%5D%%7D%%7D";
+	struct span answer;
+
+	return ls_rest(s->p->api, "GET", LS_NO_BODY, &s->a, &answer, NULL, path, (long long)s->id) < 0 || answer.p == NULL ||
+	       ls_rest_int(answer, "total") != 0;
+}
+
 static bool is_title(const struct sight *s, struct span name)
 {
 	for (size_t i = 0; i < s->n_backends; i++)
@@ -487,7 +508,7 @@ static void check_predictions(struct sight *s)
 
 	if (json_member(s->remote, "show_collab_predictions", &shown) == 0 && !json_true(shown)) {
 		found_fault(s->f, FAULT_PREDICTIONS_OFF, s->what, "predictions are switched off in the project\nTick \"Use predictions to "
-		            "prelabel tasks\" in Label Studio, Settings > Annotation.");
+		            "prelabel tasks\" in Label Studio, Settings > Annotation; " CONNECT, (long long)s->id);
 		return;
 	}
 	count_predictions(s, version, &c);
@@ -499,10 +520,10 @@ static void check_predictions(struct sight *s)
 		found_fault(s->f, FAULT_OTHER_MODEL, s->what, "the project takes its predictions from \"%s\", which is neither this backend "
 		            "nor the version of a prediction\nChoose the backend in Label Studio, Settings > Annotation > Use predictions to "
 		            "prelabel tasks.", foreign(version, text));
-	if (c.known && c.older > 0 && c.now == 0 && tasks > done)
-		found_fault(s->f, FAULT_BEHIND, s->what, "%lld predictions are of older versions, and none is of %s, which serves now\n"
+	if (c.known && c.older > 0 && c.now == 0 && tasks > done && open_has_prediction(s))
+		found_fault(s->f, FAULT_BEHIND, s->what, "no prediction is of %s, which serves now; of older versions: %lld\n"
 		            "prelabel push --project %lld writes new ones; so does Retrieve Predictions in Label Studio's Data Manager.",
-		            (long long)c.older, s->version, (long long)s->id);
+		            s->version, (long long)c.older, (long long)s->id);
 	else
 		found(s->f, s->what, "%lld predictions of the version in force, %lld older", (long long)c.now, (long long)c.older);
 }
@@ -663,7 +684,7 @@ static void look(struct sight *s)
 	if (remote && s->row != 0)
 		note_answer(s);
 	if (remote && s->n_backends == 0) {
-		not_connected(s->p, s->what);
+		not_connected(s->p, s->what, s->id);
 		return;
 	}
 	if (remote)

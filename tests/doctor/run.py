@@ -331,6 +331,9 @@ def t_predictions(ls, s, pid):
     older = {n: dict(m, model_version=re.sub("-[0-9]+-[0-9a-f]+$", "-0-000000", m["model_version"])) for n, m in ls.predictions.items()}
     with changed(ls, predictions=older):
         names("of a former version", env, "predictions-behind")
+    labelled = {a["task"] for a in ls.annotations.values()}
+    with changed(ls, predictions={n: m for n, m in older.items() if m["task"] in labelled}):
+        healthy("of a former version, and of labelled tasks alone", env)
     with changed(p, sampling="Uncertainty sampling"):
         names("uncertainty sampling by the backend's title", env, "uncertainty-random")
         with changed(p, model_version=version):

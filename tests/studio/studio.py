@@ -627,6 +627,7 @@ class Studio:
                 versions.setdefault(m["task"], []).append(m["model_version"] or "")
             tests = {("predictions_model_versions", "not_contains"): lambda t, v: not any(x in m for x in v for m in versions.get(t, ())),
                      ("id", "greater"): lambda t, v: t > v, ("id", "equal"): lambda t, v: t == v,
+                     ("total_predictions", "greater"): lambda t, v: len(versions.get(t, ())) > v,
                      ("is_labeled", "equal"): lambda t, v: (t in labelled) == (str(v).lower() == "true")}
             rows = sorted(t["id"] for t in self.tasks.values() if t["project"] == pid)
             for f in query.get("filters", {}).get("items", []):
