@@ -375,40 +375,49 @@ static bool tells(struct span s, const char *secret)
 	return false;
 }
 
-/* The first text in what a form has against its fields: {"field": ["text"]}. */
-static struct span first_text(struct span value, struct arena *a)
+/* The first text in what a form has against its fields, {"field": ["text"]}, and that
+ * field; "" where it is against none. */
+static struct span first_text(struct span value, struct arena *a, struct span *field)
 {
 	struct json_iter it;
-	struct span      text;
+	struct span      text, key;
 
+	*field = SPAN("");
 	for (int depth = 0; depth < 4; depth++) {
 		if (json_type(value) == JSON_STRING)
 			return json_text(value, a, &text, NULL) == 0 ? text : SPAN("");
 		it = json_each(value);
-		if (!json_next(&it, NULL, &value))
-			break;
+		if (!json_next(&it, &key, &value))
+			return SPAN("");
+		if (depth == 0 && it.object && (json_text(key, a, field, NULL) != 0 || field->len > 30 ||
+		                                span_is(*field, "non_field_errors")))
+			*field = SPAN("");
 	}
 	return SPAN("");
 }
 
-/* ": …", what Label Studio gives as reason; "" when it gives none, or one that
- * repeats a secret. */
+/* ": …", what Label Studio gives as reason, without its full stop; "" when it gives
+ * none, or one that repeats a secret. */
 static void reason_of(const struct call *c, char out[110])
 {
 	struct arena a;
-	struct span  object, value, text, more;
+	struct span  object, value, text, more = SPAN(""), field = SPAN("");
 	size_t       n;
 
 	out[0] = '\0';
 	arena_init(&a, REFUSAL_MAX);
 	if (c->refusal.failed == ERR_OK && json_check(buf_span(&c->refusal), &object, NULL) == 0 &&
 	    json_member(object, "detail", &value) == 0 && json_text(value, &a, &text, NULL) == 0 &&
-	    (json_member(object, "validation_errors", &value) != 0 || (more = first_text(value, &a)).len == 0 ||
+	    (json_member(object, "validation_errors", &value) != 0 || (more = first_text(value, &a, &field)).len == 0 ||
 	     (text = more).len > 0) && text.len > 0 && !tells(text, c->api->key) && !tells(text, c->api->access)) {
-		n = text.len > 100 ? 100 : text.len;
+		if (more.len == 0)
+			field = SPAN("");
+		while (text.len > 1 && text.p[text.len - 1] == '.')
+			text.len--;
+		n = text.len > 100 - field.len ? 100 - field.len : text.len;
 		while (n > 0 && n < text.len && ((unsigned char)text.p[n] & 0xc0) == 0x80)
 			n--;                            /* no half character */
-		snprintf(out, 110, ": %.*s", (int)n, text.p);
+		snprintf(out, 110, ": %.*s%s%.*s", (int)field.len, field.p, field.len > 0 ? ": " : "", (int)n, text.p);
 	}
 	arena_clear(&a);
 }

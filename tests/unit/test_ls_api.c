@@ -233,7 +233,7 @@ static const struct {
 	{ "forbidden",        1, ERR_REMOTE,    "answered 403 to GET /api/projects/1/export?exportType=JSON: You do not have permission", "" },
 	{ "absent",           1, ERR_NOT_FOUND, "No Project matches", "" },
 	{ "bad_request",      1, ERR_REMOTE,    "answered 400 to GET /api/projects/1/export?exportType=JSON: two??lines", "" },
-	{ "invalid",          1, ERR_REMOTE,    "answered 400 to GET /api/projects/1/export?exportType=JSON: Enter a URL.", "" },
+	{ "invalid",          1, ERR_REMOTE,    "answered 400 to GET /api/projects/1/export?exportType=JSON: url: Enter a URL", "" },
 	{ "invalid_odd",      1, ERR_REMOTE,    "answered 400 to GET /api/projects/1/export?exportType=JSON: Validation error", "" },
 	{ "invalid_echo",     1, ERR_REMOTE,    "answered 400", "" },
 	{ "down",             3, ERR_REMOTE,    "answered 503", "" },
