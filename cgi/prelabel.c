@@ -299,7 +299,7 @@ static void print_project(json_object *p)
 			       text_of(held_out, "log_loss"));
 	}
 	printf("  last webhook   %s\n", json_object_object_get(p, "last_webhook") == NULL
-	       ? "none seen yet: `prelabel doctor` says why" : text_of(p, "last_webhook"));
+	       ? "none seen yet; the first comes with an annotation, else `prelabel doctor` says why" : text_of(p, "last_webhook"));
 	if (json_object_object_get(p, "cure") != NULL)
 		printf("  refused        %s webhooks, the last at %s: %s\n", text_of(p, "refused_webhooks"), text_of(p, "last_refused"),
 		       text_of(p, "cure"));
@@ -816,7 +816,7 @@ static int run_import(struct args *a)
 }
 
 /* The version meant by a string or a number: its row (0: cold start), or -1. */
-static int64_t version_row(struct args *a, json_object *list, const char *meant, struct version *versions, size_t n)
+static int64_t version_row(json_object *list, const char *meant, struct version *versions, size_t n)
 {
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
 		json_object *v = json_object_array_get_idx(list, i);
@@ -831,7 +831,7 @@ static int64_t version_row(struct args *a, json_object *list, const char *meant,
 		}
 		return versions[i].row;
 	}
-	fprintf(stderr, "prelabel: project %s has no version %s\n", a->project == STORE_NULL ? "" : "named", meant);
+	fprintf(stderr, "prelabel: the project has no version %s: `prelabel versions` lists them\n", meant);
 	return -1;
 }
 
@@ -854,7 +854,7 @@ static int run_rollback(struct args *a)
 	if (store_version_list(a->st, row, &arena, &versions, &n, &e) < 0 ||
 	    (list = status_version_list(a->st, &a->env, row, &e)) == NULL)
 		rc = fail(&e);
-	else if ((version = version_row(a, list, a->rest[0], versions, n)) < 0)
+	else if ((version = version_row(list, a->rest[0], versions, n)) < 0)
 		rc = FAILED;
 	else if (store_begin(a->st, &e) < 0 || store_version_select(a->st, row, version, &e) < 0 ||
 	         store_commit(a->st, &e) < 0)
@@ -982,7 +982,9 @@ static int run_connect(struct args *a)
 
 	if (a->n_rest > 0)
 		return usage_error(a, "takes no operands");
-	if ((a->project == STORE_NULL) == (o->title == NULL))
+	if (a->project != STORE_NULL && o->title != NULL)
+		return usage_error(a, "takes --project or --title, not both");
+	if (a->project == STORE_NULL && o->title == NULL)
 		return usage_error(a, "needs --project N or --title T");
 	if (o->title != NULL && o->title[0] == '\0')
 		return usage_error(a, "--title is empty");

@@ -53,7 +53,7 @@ static int read_line(struct span line, struct arena *a, bool need_label, struct 
 		return -1;
 	rc = json_member(object, "label", &value) != 0 ? 1 : read_labels(value, a, labels, e);
 	if (rc == 1 && need_label)
-		err_set(why, ERR_SHAPE, "\"label\" is missing or no string");
+		err_set(why, ERR_SHAPE, "\"label\" is missing, or neither a string nor a list of some");
 	return rc < 0 ? -1 : rc == 1 && need_label;
 }
 
