@@ -278,17 +278,31 @@ static int run_start(struct args *a)
 
 /* ---- status, versions, env ------------------------------------------------------------- */
 
+/* Titles and labels are whose they are. */
+static void put_plain(const char *text, int width)
+{
+	char *copy = strdup(text);
+
+	if (copy != NULL)
+		err_plain(copy);
+	printf("%-*s", width, copy == NULL ? "" : copy);
+	free(copy);
+}
+
 static void print_project(json_object *p)
 {
 	json_object *version = json_object_object_get(p, "version"), *held_out;
 
-	printf("project %s  %s\n", text_of(p, "project"), text_of(p, "title"));
-	printf("  state          %s\n", text_of(p, "state"));
+	printf("project %s  ", text_of(p, "project"));
+	put_plain(text_of(p, "title"), 0);
+	printf("\n  state          %s\n", text_of(p, "state"));
 	printf("  model_version  %s\n", text_of(p, "model_version"));
 	printf("  counter        %s of %s\n", text_of(p, "counter"), text_of(p, "start_training_each_n_updates"));
 	printf("  annotations    %s (%s skipped) in %s tasks\n", text_of(p, "annotations"), text_of(p, "skipped"),
 	       text_of(p, "tasks"));
-	printf("  labels         %s\n", text_of(p, "labels"));
+	fputs("  labels         ", stdout);
+	put_plain(text_of(p, "labels"), 0);
+	putchar('\n');
 	if (version != NULL) {
 		printf("  trained        %s on %s examples in %s s\n", text_of(version, "trained_at"),
 		       text_of(version, "examples"), text_of(version, "seconds"));
@@ -788,9 +802,12 @@ static int run_evaluate(struct args *a)
 		return print_json(o, &e);
 	printf("n %s  accuracy %s  macro F1 %s  log loss %s\n", text_of(o, "n"), text_of(o, "accuracy"),
 	       text_of(o, "macro_f1"), text_of(o, "log_loss"));
-	json_object_object_foreach(json_object_object_get(o, "per_label"), label, of)
-		printf("  %-32s precision %s  recall %s  F1 %s  (%s)\n", label, text_of(of, "precision"),
-		       text_of(of, "recall"), text_of(of, "f1"), text_of(of, "support"));
+	json_object_object_foreach(json_object_object_get(o, "per_label"), label, of) {
+		fputs("  ", stdout);
+		put_plain(label, 32);
+		printf(" precision %s  recall %s  F1 %s  (%s)\n", text_of(of, "precision"), text_of(of, "recall"),
+		       text_of(of, "f1"), text_of(of, "support"));
+	}
 	json_object_put(o);
 	return DONE;
 }

@@ -74,9 +74,7 @@ tell(struct connection *c, const char *what, enum connect_did did, const char *f
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	for (char *p = text; *p != '\0'; p++)
-		if (iscntrl((unsigned char)*p))
-			*p = '?';
+	err_plain(text);
 	c->r->changes += did == CONNECT_MADE || did == CONNECT_CHANGED || did == CONNECT_REMOVED;
 	c->r->step(c->r->arg, what, did, text);
 }

@@ -1,6 +1,7 @@
 /* finding.c - what a look at the set-up found. */
 #include "finding.h"
 
+#include "base/err.h"
 #include <json-c/json.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -70,22 +71,15 @@ static void keep(struct findings *f, const char *what, const char *fault, const 
 	findings_clear(f);
 }
 
-static void clean(char *s)
-{
-	for (; *s != '\0'; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
-}
-
 static void put_line(struct findings *f, const char *what, const char *fault, char *text)
 {
 	char *cure = fault == NULL ? NULL : strchr(text, '\n');
 
 	if (cure != NULL)
 		*cure++ = '\0';
-	clean(text);
+	err_plain(text);
 	if (cure != NULL)
-		clean(cure);
+		err_plain(cure);
 	if (f->text != NULL) {
 		fprintf(f->text, "%-4s %-14s %s", fault == NULL ? "ok" : "FAIL", what, text);
 		if (fault != NULL)
@@ -168,6 +162,6 @@ const char *foreign(struct span text, char out[FOREIGN_BYTES])
 	if (len > 0)
 		memcpy(out + n, text.p, len);
 	out[n + len] = '\0';
-	clean(out);
+	err_plain(out);
 	return out;
 }

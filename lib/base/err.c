@@ -5,6 +5,32 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The bytes at p that a terminal would obey. */
+static size_t obeyed(const char *p)
+{
+	const unsigned char *u = (const unsigned char *)p;
+
+	if (u[0] < 0x20 || u[0] == 0x7f)
+		return 1;
+	if (u[0] == 0xc2 && u[1] >= 0x80 && u[1] <= 0x9f)
+		return 2;
+	if (u[0] != 0xe2)
+		return 0;
+	/* U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069 */
+	return (u[1] == 0x80 && ((u[2] >= 0xa8 && u[2] <= 0xae) || u[2] == 0x8e || u[2] == 0x8f)) ||
+	       (u[1] == 0x81 && u[2] >= 0xa6 && u[2] <= 0xa9) ? 3 : 0;
+}
+
+void err_plain(char *s)
+{
+	size_t n;
+
+	for (; *s != '\0'; s += n == 0 ? 1 : n) {
+		n = obeyed(s);
+		memset(s, '?', n);
+	}
+}
+
 int (err_set)(struct err *e, enum err_code code, const char *fmt, ...)
 {
 	va_list ap;
@@ -15,9 +41,7 @@ int (err_set)(struct err *e, enum err_code code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->msg, sizeof e->msg, fmt, ap);
 	va_end(ap);
-	for (char *p = e->msg; *p != '\0'; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	err_plain(e->msg);
 	/* A cut in the middle of a UTF-8 sequence would not be JSON: drop what a
 	 * full buffer ends with back to the last whole character. */
 	if (strlen(e->msg) == sizeof e->msg - 1) {

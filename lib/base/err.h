@@ -46,6 +46,11 @@ struct err {
 int err_set(struct err *e, enum err_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Text from outside for a terminal, in place: each byte of what one would obey, or
+ * reorder text by, becomes '?' (control characters, U+0080 to U+009F too; line
+ * separators; directions of writing). */
+void err_plain(char *s);
+
 /* The usual message for an allocation that failed.  Returns -1. */
 int err_memory(struct err *e);
 

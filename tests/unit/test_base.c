@@ -38,6 +38,9 @@ static void test_err(void **state)
 	err_clear(&e);
 	err_set(&e, ERR_SHAPE, "%s", "a\nb\rc\x1b[0m\x7f\xc3\xa9");
 	assert_string_equal(e.msg, "a?b?c?[0m?\xc3\xa9");
+	err_clear(&e);
+	err_set(&e, ERR_SHAPE, "%s", "a\xc2\x9b" "31m\xe2\x80\xae" "b\xe2\x80\xa8\xe2\x81\xa6\xc2\xa0\xe2\x80\x93");
+	assert_string_equal(e.msg, "a??31m???b??????\xc2\xa0\xe2\x80\x93");
 }
 
 /* Cut in the middle of a character, wherever that falls, the message stays UTF-8. */
