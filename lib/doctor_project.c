@@ -27,6 +27,7 @@ struct backend {
 };
 struct hook {
 	struct span url, headers, actions;
+	int64_t     changed_s;             /* 0: not known */
 	bool        active, payload, all;
 };
 
@@ -246,6 +247,7 @@ static int take_hook(void *arg, struct span one, struct err *e)
 	struct sight *s = arg;
 	struct hook  *h = &s->hook[s->n_hooks];
 	struct span   headers = LS_NO_BODY, actions = LS_NO_BODY;
+	int64_t       us;
 
 	if (s->n_hooks == HOOKS_MAX)
 		return 0;
@@ -258,6 +260,8 @@ static int take_hook(void *arg, struct span one, struct err *e)
 		return err_memory(e);
 	h->headers = headers;
 	h->actions = actions;
+	if (clock_parse_iso(ls_rest_text(one, "updated_at", &s->a), &us) == 0)
+		h->changed_s = us / 1000000;
 	s->n_hooks++;
 	return 0;
 }
@@ -391,8 +395,9 @@ static void check_hook(struct sight *s, const struct hook *h)
 		found(s->f, s->what, "the webhook is active: %s", foreign(h->url, shown));
 }
 
-/* Refused since the last one that was taken; where the webhook itself is right. */
-static void check_refused(struct sight *s)
+/* Refused since the last one that was taken; where the webhook itself is right, and was
+ * so by then: which project's was refused is not known. */
+static void check_refused(struct sight *s, int64_t changed_s)
 {
 	struct meter m;
 	int64_t      last;
@@ -400,8 +405,8 @@ static void check_refused(struct sight *s)
 
 	if (s->row == 0 || !meter_peek(s->p->env->model_dir, &m) || (last = (int64_t)m.counter[METER_REFUSED_S]) == 0)
 		return;
-	if (s->kept.webhook_s == STORE_NULL || s->kept.webhook_s <= last)
-		found_fault(s->f, FAULT_HOOK_REFUSED, s->what, "%" PRIu64 " webhooks were refused, the last at %s, and none was taken since\n"
+	if (changed_s <= last && (s->kept.webhook_s == STORE_NULL || s->kept.webhook_s <= last))
+		found_fault(s->f, FAULT_HOOK_REFUSED, s->what, "webhooks were refused (%" PRIu64 "), the last at %s, and none was taken since\n"
 		            "Annotate one task: if this stays, %s.", meter_refused(&m), clock_iso(last, iso), AUTH_WEBHOOK_CURE);
 }
 
@@ -412,6 +417,7 @@ static void check_hooks(struct sight *s)
 	const size_t          before = s->f->faults;
 	char                  shown[FOREIGN_BYTES];
 	size_t                n = 0;
+	int64_t               changed_s = 0;
 
 	if (refuses(s->p, "/api/webhooks/", trimmed(b->url), "/webhook")) {
 		found_fault(s->f, FAULT_BLOCKS_WEBHOOK, s->what, "Label Studio sends no webhooks to private addresses, as %s: predictions "
@@ -420,8 +426,10 @@ static void check_hooks(struct sight *s)
 		return;
 	}
 	for (size_t i = 0; i < s->n_hooks; i++)
-		if (is_of(&s->hook[i], b->url) && n++ == 0)
+		if (is_of(&s->hook[i], b->url) && n++ == 0) {
 			check_hook(s, &s->hook[i]);
+			changed_s = s->hook[i].changed_s;
+		}
 	if (n == 0 && (meant = meant_for_us(s, b->url)) != NULL)
 		found_fault(s->f, FAULT_HOOK_URL, s->what, "there is a webhook, but it goes to %s, which is not the backend's address\nSet its "
 		            "URL to that of the backend with /webhook behind it; " CONNECT, foreign(meant->url, shown), (long long)s->id);
@@ -429,7 +437,7 @@ static void check_hooks(struct sight *s)
 		found_fault(s->f, FAULT_HOOK_MISSING, s->what, "there is no webhook: predictions work, training never happens\nMake one in "
 		            "Label Studio, Settings > Webhooks, to the backend's URL with /webhook behind it; " CONNECT, (long long)s->id);
 	if (s->f->faults == before)
-		check_refused(s);
+		check_refused(s, changed_s);
 }
 
 /* ---- predictions --------------------------------------------------------------------- */

@@ -497,6 +497,8 @@ def t_secret(ls, s, pid):
             with changed(h, headers=right):
                 names(name + ": right now, but none came since", b.env, "webhook-refused")
                 time.sleep(1.1)             # times are kept in seconds
+                with changed(h, updated_at=ls.now()):
+                    healthy(name + ": put right after the last that was refused", b.env)
                 ls.annotate(ids[3], "positive")
                 healthy(name + ": the right header, and one came", b.env)
                 check(name + ": no cure where nothing is ill", b.get("/status?project=%d" % own, right.get("Authorization", "Basic bGFiZWxlcjpzM2NyZXQ6d2l0aCBjb2xvbg=="))["cure"] is None)
