@@ -27,9 +27,47 @@ static int bad(const struct reader *r, enum err_code code, const char *why, stru
 	return err_set(e, code, "%.100s, %s %zu: %.100s", r->path, r->unit, r->number, why);
 }
 
+/* The code unit of the escape \uXXXX at p; 0: there is none. */
+static unsigned long unit_at(const char *p, const char *end)
+{
+	char hex[5] = "";
+
+	if (end - p < 6 || p[0] != '\\' || p[1] != 'u')
+		return 0;
+	memcpy(hex, p + 2, 4);
+	return strtoul(hex, NULL, 16);
+}
+
+/* Half a surrogate pair in a checked JSON value: Label Studio takes it, and answers every
+ * list of its tasks with 500 from then on. */
+static bool has_half_pair(struct span json)
+{
+	const char   *end = json.p + json.len, *p = json.p;
+	unsigned long unit, low;
+
+	while ((p = memchr(p, '\\', (size_t)(end - p))) != NULL) {
+		unit = unit_at(p, end);
+		p += unit == 0 ? 2 : 6;
+		if (unit < 0xd800 || unit > 0xdfff)
+			continue;
+		low = unit_at(p, end);
+		if (unit >= 0xdc00 || low < 0xdc00 || low > 0xdfff)
+			return true;
+		p += 6;
+	}
+	return false;
+}
+
+static int give(struct reader *r, struct span task, struct err *e)
+{
+	if (has_half_pair(task))
+		return bad(r, ERR_SHAPE, "half a surrogate pair, which is no character", e);
+	return r->each(r->arg, task, e);
+}
+
 static int hand_on(struct reader *r, struct err *e)
 {
-	return buf_check(&r->task, "a task", e) < 0 ? -1 : r->each(r->arg, buf_span(&r->task), e);
+	return buf_check(&r->task, "a task", e) < 0 ? -1 : give(r, buf_span(&r->task), e);
 }
 
 /* text: as it stands, or a JSON string. */
@@ -52,7 +90,7 @@ static int take_object(struct reader *r, struct span object, struct err *e)
 	struct span data;
 
 	if (json_member(object, "data", &data) == 0 && json_type(data) == JSON_OBJECT)
-		return r->each(r->arg, object, e);
+		return give(r, object, e);
 	buf_reset(&r->task);
 	buf_adds(&r->task, "{\"data\":");
 	buf_add(&r->task, object.p, object.len);

@@ -340,7 +340,7 @@ def t_data():
             r = prelabel(srv.env, "connect", "--title", "Data", "--config", conf, "--data", data_file(srv.dir, text, name), *more)
             return r, [t["data"] for t in ls.tasks.values()], [w for w in ls.writes(seen) if "import" in w[1]]
         for name, text in (("an array cut off", '[{"message": "a"}, '), ("a number in an array", '["a", 7]'), ("a line that is no JSON", '{"message": "a"}\n{"mess'),
-                           ("no task", "\n\n"), ("an empty array", "[]")):
+                           ("half a surrogate pair", '{"message": "whole \\ud83d\\ude00"}\n{"message": "\\ud800 half"}\n'), ("no task", "\n\n"), ("an empty array", "[]")):
             r, data, _ = connect(text)
             check(f"{name}: exit 1, before anything is made", r.code == 1 and ls.projects == {} and ls.writes() == [] and "data.txt" in r.err, r)
         r = prelabel(srv.env, "connect", "--title", "Data", "--config", conf, "--data", "/nowhere/x")
