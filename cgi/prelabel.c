@@ -894,8 +894,12 @@ static int run_forget(struct args *a)
 	rc = project_row(a, &row);
 	if (rc != DONE)
 		return rc;
-	if (store_begin(a->st, &e) < 0 || store_project_delete(a->st, row, &e) < 0 ||
-	    store_commit(a->st, &e) < 0 || store_compact(a->st, &e) < 0)
+	/* All of that number: a database that was made anew has another project under it. */
+	rc = store_begin(a->st, &e);
+	while (rc == 0)
+		rc = store_project_delete(a->st, row, &e) < 0 ? -1
+		     : store_project_find(a->st, a->project, STORE_NULL, &row, &e);
+	if (rc < 0 || store_commit(a->st, &e) < 0 || store_compact(a->st, &e) < 0)
 		return fail(&e);
 	printf("project %lld is forgotten\n", (long long)a->project);
 	return DONE;

@@ -676,7 +676,8 @@ static bool is_another(struct sight *s)
 	if (s->row == 0 || s->kept.created_s == STORE_NULL || clock_parse_iso(created, &us) < 0 || us / 1000000 == s->kept.created_s)
 		return false;
 	found_fault(s->f, FAULT_PROJECT, s->what, "what is kept under this number is of another project: Label Studio's database was made "
-	            "anew\nConnect the new one; prelabel forget --project %lld deletes the old one.", (long long)s->id);
+	            "anew\nprelabel forget --project %lld deletes it; then connect the new one: prelabel connect --project %lld.",
+	            (long long)s->id, (long long)s->id);
 	return true;
 }
 
