@@ -184,7 +184,9 @@ def t_old():
         for i, t in enumerate(ls.add_tasks(pid, TEXTS * 2)):
             ls.annotate(t, ("positive", "negative")[i % 2])
         r = prelabel(srv.env, "connect", "--project", str(pid))
-        check("12 annotations are read and a training is queued", r.code == 0 and "12 annotations new" in r.out and "queued" in r.out, r)
+        # The reading that /setup began may have been faster.
+        check("12 annotations are read", r.code == 0 and "12 annotated tasks read" in r.out and
+              ("12 annotations new" in r.out and "queued" in r.out or stored(srv, "updates") == 12), r)
         got = wait_for(lambda: not (ls.refresh(ls.backends[1]) or "tfidf_logreg-0-").startswith("tfidf_logreg-0-"), 30 * SLOW, 0.2)
         check("a version is trained from them", got, ls.backends)
         r = prelabel(srv.env, "connect", "--project", str(pid))
