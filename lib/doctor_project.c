@@ -524,6 +524,9 @@ static void check_predictions(struct sight *s)
 		found_fault(s->f, FAULT_RANDOM, s->what, "uncertainty sampling serves tasks in random order: the project's version is \"%s\", "
 		            "and no prediction is of it\nprelabel connect --project %lld --uncertainty makes project, predictions and "
 		            "backend agree.", foreign(version, text), (long long)s->id);
+	else if (c.known && version.len == 0 && !is_title(s, version))
+		found_fault(s->f, FAULT_OTHER_MODEL, s->what, "the project takes its predictions from no model\nChoose the backend in Label "
+		            "Studio, Settings > Annotation > Use predictions to prelabel tasks; " CONNECT, (long long)s->id);
 	else if (c.known && c.named == 0 && !is_title(s, version))
 		found_fault(s->f, FAULT_OTHER_MODEL, s->what, "the project takes its predictions from \"%s\", which is neither this backend "
 		            "nor the version of a prediction\nChoose the backend in Label Studio, Settings > Annotation > Use predictions to "
