@@ -91,13 +91,14 @@ check "process 1: the journal has the priority, the line no time" sh -c \
     "journalctl -q -u prelabel -p info..info -o cat --no-pager | grep -q '^INFO prelabel serving'"
 check "process 1: stop" systemctl stop prelabel.service
 check "process 1: and it was a success" is Result prelabel.service success
-echo LABEL_STUDIO_API_KEY=0 >>/etc/prelabel/prelabel.conf
-echo LABEL_STUDIO_URL=http://127.0.0.1:9 >>/etc/prelabel/prelabel.conf
 systemctl start prelabel@predict.socket prelabel@setup.socket prelabel@webhook.socket prelabel@status.socket prelabel-train.timer
 check "process 1: sockets are the web server's, and nobody else's" sh -c 'stat -c %a:%U:%G /run/prelabel/*.sock | sort -u | grep -qx 660:prelabel:www-data'
 check "process 1: status by its socket" asks status GET /
 config='<View><Text name=\"text\" value=\"$text\"/><Choices name=\"label\" toName=\"text\"><Choice value=\"yes\"/><Choice value=\"no\"/></Choices></View>'
 check "process 1: setup" asks setup POST /setup "{\"project\":\"1.1700000000\",\"schema\":\"$config\"}"
+# Not before: with a key, setup would have a trainer of its own read the export.
+echo LABEL_STUDIO_API_KEY=0 >>/etc/prelabel/prelabel.conf
+echo LABEL_STUDIO_URL=http://127.0.0.1:9 >>/etc/prelabel/prelabel.conf
 task='{"project":"1.1700000000","tasks":[{"data":{"text":"yes"}}]}'
 check "process 1: predict" asks predict POST /predict "$task"
 check "process 1: predict has no key" none key predict
