@@ -36,6 +36,8 @@ web="$base|curl/.*|web/.*|fcgiapp\.h|fcgi_config\.h|fcgios\.h|fastcgi\.h|json-c/
 own=$(cd "$top/lib" && ls ./*.h 2>/dev/null | sed 's|^\./||; s|\.|\\.|' | tr '\n' '|')
 lib="$base|text/.*|learn/.*|studio/.*|models/.*|store/.*|web/(serve|auth|health)\.h|json-c/.*|json\.h|sodium\.h|${own%|}"
 cgi="$base|web/.*|${own%|}"
+# base itself hashes (json_digest.c).
+base="$base|sodium\.h"
 
 n=0
 bad=0
