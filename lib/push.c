@@ -397,14 +397,34 @@ static size_t page_size(const struct pushing *x)
 	return room < x->page ? room : x->page;
 }
 
+/* The next page.  *more: there are others behind it.  How many came does not say that:
+ * Label Studio may give fewer at once than it is asked for (TASK_API_PAGE_SIZE_MAX). */
+static int take_page(struct pushing *x, bool *more, struct err *e)
+{
+	const int64_t before = x->after;
+	const size_t  size = page_size(x);
+	struct span   tasks;
+	int64_t       total;
+	size_t        n;
+
+	if (list_page(x, size, &tasks, &total, e) < 0)
+		return -1;
+	n = json_count(tasks);
+	*more = n > 0 && (total > 0 ? n < (uint64_t)total : n >= (x->page < size ? x->page : size));
+	x->total = x->total < 0 ? total : x->total;
+	if (predict_page(x, tasks, e) < 0)
+		return -1;
+	if (*more && x->after == before)
+		return err_set(e, ERR_REMOTE, "Label Studio lists the same tasks again: it does not know the filters of GET /api/tasks");
+	show(x, "predicting");
+	return 0;
+}
+
 /* 0: every open task has the version; 1: begin anew. */
 static int pass(struct pushing *x, int64_t project, struct err *e)
 {
-	struct span tasks;
-	int64_t     total;
-	size_t      size;
-	bool        more = true;
-	int         rc;
+	bool more = true;
+	int  rc;
 
 	if (begin_pass(x, project, e) < 0)
 		return -1;
@@ -412,14 +432,8 @@ static int pass(struct pushing *x, int64_t project, struct err *e)
 		if (!goes_on(x))
 			return stop(e);
 		if (more && x->n_body < x->limit && x->body.len < REQUEST_BYTES / 2) {
-			size = page_size(x);
-			if (list_page(x, size, &tasks, &total, e) < 0)
+			if (take_page(x, &more, e) < 0)
 				return -1;
-			more = json_count(tasks) >= (x->page < size ? x->page : size) && json_count(tasks) > 0;
-			x->total = x->total < 0 ? total : x->total;
-			if (predict_page(x, tasks, e) < 0)
-				return -1;
-			show(x, "predicting");
 			continue;
 		}
 		rc = is_stale(x, e);

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "studio"))
 from studio import Studio  # noqa: E402
@@ -391,6 +392,39 @@ def t_errors():
         code, _, err = revoked.push()
         ls.revoked.clear()
         check("a key that is refused: exit 1, nothing written", code == 1 and "refused" in err and not revoked.bodies(since), (code, err))
+
+
+def t_pages():
+    """Lists of tasks that are not as they were asked for."""
+    with Studio() as ls:
+        def listing(b, size, query):
+            """Pages of at most `size`; query: what is made of the filters."""
+            def fault(h, path):
+                if h.command != "GET" or path.rstrip("/") != "/api/tasks":
+                    return False
+                q = urllib.parse.parse_qs(urllib.parse.urlsplit(h.path).query)
+                ls.on_tasks_query(h, b.pid, 1, min(size, int(q["page_size"][0])), query(json.loads(q["query"][0])))
+                return True
+            ls.fault = fault
+
+        b = Bench(ls, "capped", 250)
+        listing(b, 100, lambda q: q)
+        code, out, err = b.push()
+        check("pages smaller than asked for (TASK_API_PAGE_SIZE_MAX): the tasks behind them are not left out",
+              code == 0 and b.complete() is None and out["written"] == 250, (code, out, err, b.complete()))
+        b = Bench(ls, "unfiltered", 600)
+        listing(b, 500, lambda q: {})
+        p = b.run("push", wait=False)
+        try:
+            _, err = p.communicate(timeout=60 * SLOW)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            _, err = p.communicate()
+        check("a list that knows no filter: exit 1 with the reason, not the same page for ever",
+              p.returncode == 1 and "lists the same tasks again" in err, (p.returncode, err))
+        ls.fault = None
+        code, out, err = b.push()
+        check("and nothing was written twice", code == 0 and b.complete() is None, (code, out, err, b.complete()))
 
 
 def t_automatic():
