@@ -927,7 +927,8 @@ static int check_data(struct connection *c, struct err *e)
 }
 
 /* A task whose data the project has is not imported again: so a run that was broken
- * off goes on where it was, wherever it runs. */
+ * off goes on where it was, wherever it runs.  Its data is compared as it was imported,
+ * not with Label Studio's own links in place of a storage's (resolve_uri). */
 static int import_data(struct connection *c, struct err *e)
 {
 	struct import im = { .c = c };
@@ -938,7 +939,7 @@ static int import_data(struct connection *c, struct err *e)
 	note_text_key(c);
 	buf_init(&im.body, BODY_BYTES);
 	if (c->id != 0 && ls_rest_int(c->project, "task_number") > 0)
-		rc = ls_rest_each(c->api, note_task, &im, e, "/api/tasks?project=%" PRId64, c->id);
+		rc = ls_rest_each(c->api, note_task, &im, e, "/api/tasks?project=%" PRId64 "&resolve_uri=false", c->id);
 	if (rc == 0)
 		rc = task_file_read(c->o->data, c->text_key, import_task, &im, e);
 	if (rc == 0)

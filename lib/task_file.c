@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #define TASK_BYTES_MAX ((size_t)64 << 20)
 
@@ -180,11 +181,17 @@ int task_file_read(const char *path, const char *text_key, int (*each)(void *arg
 {
 	struct reader r = { .path = path, .text_key = text_key, .each = each, .arg = arg };
 	FILE         *f = fopen(path, "re");
+	struct stat   sb;
 	bool          array;
 	int           rc;
 
 	if (f == NULL)
 		return err_set(e, ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
+	/* What a pipe has given is gone: the second reading would find nothing. */
+	if (fstat(fileno(f), &sb) < 0 || !S_ISREG(sb.st_mode)) {
+		fclose(f);
+		return err_set(e, ERR_NOT_FOUND, "%.100s: not a regular file, and it has to be read twice", path);
+	}
 	buf_init(&r.task, TASK_BYTES_MAX + 4096);
 	array = is_array(f);
 	r.unit = array ? "element" : "line";

@@ -16,8 +16,9 @@
  * The file is a JSON array of tasks ({"data": {…}, …}), of data ({"text": "…"}) or of
  * strings; or it has one a line: a line that begins with { is a task or data, any other
  * is a text.  text_key: under which a text stands in its data.  Empty lines are none.
+ * A regular file: who imports one reads it twice.
  *
- * -1: ERR_NOT_FOUND, it can't be read; ERR_SYNTAX or ERR_SHAPE, with file and line or
+ * -1: ERR_NOT_FOUND, it can't be read or is none; ERR_SYNTAX or ERR_SHAPE, with file and line or
  * element; ERR_MEMORY; or what each() set.
  */
 int task_file_read(const char *path, const char *text_key, int (*each)(void *arg, struct span task, struct err *e),
