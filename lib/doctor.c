@@ -371,10 +371,15 @@ void doctor(struct findings *f, const struct env *env, int64_t project)
 	else if (p.st != NULL && store_project_rows(p.st, &a, &rows, &n, &e) < 0)
 		found_fault(f, FAULT_STORE, "store", "%s\n" DOCTOR_STORE_CURE, e.msg);
 	/* Of two with one number the newer is meant by it. */
-	for (size_t i = 0; i < n; i++)
-		if (store_project_get(p.st, rows[i], &a, &one, &e) == 0 &&
-		    store_project_find(p.st, one.id, STORE_NULL, &newest, &e) == 0 && newest == rows[i])
+	for (size_t i = 0; i < n; i++) {
+		newest = 0;
+		if (store_project_get(p.st, rows[i], &a, &one, &e) < 0 || store_project_find(p.st, one.id, STORE_NULL, &newest, &e) < 0) {
+			found_fault(f, FAULT_STORE, "store", "%s\n" DOCTOR_STORE_CURE, e.msg);
+			err_clear(&e);
+		} else if (newest == rows[i]) {
 			doctor_project(&p, one.id);
+		}
+	}
 	if (project == STORE_NULL && n == 0)
 		doctor_nobody(&p);
 	arena_clear(&a);

@@ -208,7 +208,7 @@ static bool check_state(struct sight *s, const struct backend *b)
 		            foreign(b->error, why));
 		return false;
 	}
-	found(s->f, s->what, "connected as \"%.*s\" at %s", (int)(b->title.len > 60 ? 60 : b->title.len), b->title.p == NULL ? "" : b->title.p, shown);
+	found(s->f, s->what, "connected as \"%s\" at %s", foreign(b->title, why), shown);
 	return true;
 }
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FOREIGN_MAX 100
+
 static const char *const names[FAULT__MAX] = {
 	[FAULT_FOLDER] = "folder-not-writable",      [FAULT_NETWORK_FS] = "network-file-system",
 	[FAULT_DISK] = "disk-full",                  [FAULT_STORE] = "store-unreadable",
@@ -134,34 +136,31 @@ json_object *findings_document(const struct findings *f)
 	return NULL;
 }
 
+/* From behind a "://" at p: where the credentials end that may stand there.  A password
+ * may hold any character but those that end a URL within a text. */
+static const char *behind_credentials(const char *p, const char *end)
+{
+	const char *after = p;
+
+	for (const char *q = p; q < end && strchr(" \t\r\n\"'<>", *q) == NULL; q++)
+		if (*q == '@')
+			after = q + 1;
+	return after;
+}
+
 const char *foreign(struct span text, char out[FOREIGN_BYTES])
 {
-	const char *scheme, *at;
-	size_t      n = 0, len;
+	const char *p = text.p, *end = text.p == NULL ? NULL : text.p + text.len;
+	size_t      n = 0;
 
-	out[0] = '\0';
-	if (text.p == NULL)
-		return out;
-	scheme = memmem(text.p, text.len, "://", 3);
-	/* user:password@ */
-	if (scheme != NULL) {
-		len = text.len - (size_t)(scheme + 3 - text.p);
-		at = memrchr(scheme + 3, '@', len);
-		n = (size_t)(scheme + 3 - text.p);
-		if (at != NULL && n < 16) {
-			memcpy(out, text.p, n);
-			text.len -= (size_t)(at + 1 - text.p);
-			text.p = at + 1;
-		} else {
-			n = 0;
-		}
+	while (p < end && n < FOREIGN_MAX) {
+		out[n++] = *p++;
+		if (n >= 3 && memcmp(out + n - 3, "://", 3) == 0)
+			p = behind_credentials(p, end);
 	}
-	len = text.len > 100 ? 100 : text.len;
-	while (len > 0 && len < text.len && ((unsigned char)text.p[len] & 0xc0) == 0x80)
-		len--;
-	if (len > 0)
-		memcpy(out + n, text.p, len);
-	out[n + len] = '\0';
+	for (; p < end && n > 0 && ((unsigned char)*p & 0xc0) == 0x80; p--)
+		n--;                                    /* no half character */
+	out[n] = '\0';
 	err_plain(out);
 	return out;
 }

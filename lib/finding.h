@@ -50,7 +50,7 @@ void found_fault(struct findings *f, enum fault fault, const char *what, const c
 struct json_object *findings_document(const struct findings *f);
 
 /* Text from outside for a message: at most 100 bytes, in whole characters, without line
- * feeds, and without credentials where it is a URL. */
+ * feeds, and without the credentials of URLs in it. */
 #define FOREIGN_BYTES 128
 const char *foreign(struct span text, char out[FOREIGN_BYTES]);
 

@@ -296,6 +296,13 @@ def t_backend(ls, s, pid):
     with serving(lambda h: h.say(200 if h.command == "GET" else 500)) as url:
         with changed(b, url=url):
             names("/setup fails", env, "backend-error")
+        with changed(b, url=url.replace("://", "://labeler:in-the-url@")):
+            secrets.add("in-the-url")
+            bad = names("/setup fails, and Label Studio's reason repeats the password in its address", env, "backend-error")
+            check("the reason is told without it", bad and url + "/setup" in bad[0]["text"], bad)
+    with changed(b, title="x" + "é" * 50):
+        code, got, found = doctor(env)
+        check("a title that is cut in the middle of a character: the output is JSON still", "é" * 40 in str(found), (code, got))
     for url in (s.url, s.url.replace("127.0.0.1", "localhost")):
         _, two = call(ls, "POST", "/api/ml/", {"project": pid, "url": url, "title": "again"})
         names("connected twice, as " + re.sub(":[0-9]+$", "", url), env, "backend-twice")
