@@ -71,7 +71,7 @@ struct start {
 	struct pause   pauses[DUE_MAX];
 	double         look_at;                /* clock_monotonic() of the next look */
 	double         settled_at;             /* and of the call of settled(); 0: it was made */
-	char           due_failed[sizeof ((struct err *)0)->msg];   /* said already */
+	char           due_failed[sizeof ((struct err *)0)->msg], settled_failed[sizeof ((struct err *)0)->msg];   /* said already */
 	bool           announce;               /* a service manager waits to hear that we serve */
 	bool           stop;                   /* a signal asked for it */
 };
@@ -475,6 +475,14 @@ static void reap(struct start *st)
 
 /* ---- while it runs ------------------------------------------------------- */
 
+/* Once for each reason, not once a second. */
+static void say_new(char said[sizeof ((struct err *)0)->msg], const char *what, const struct err *why)
+{
+	if (strcmp(why->msg, said) != 0)
+		log_line(LOG_ERROR, "%s: %s", what, why->msg);
+	snprintf(said, sizeof why->msg, "%s", why->msg);
+}
+
 static void look(struct start *st)
 {
 	int64_t    rows[DUE_MAX];
@@ -486,15 +494,12 @@ static void look(struct start *st)
 		if (st->s->settled == NULL || st->s->settled(st->s->arg, &e) == 0)
 			st->settled_at = 0;
 		else
-			log_line(LOG_WARNING, "Label Studio's export is not yet read: %s", e.msg);
+			say_new(st->settled_failed, "Label Studio's export is not yet read", &e);
 		err_clear(&e);
 	}
 	n = st->s->due(st->s->arg, rows, DUE_MAX, &e);
 	if (n < 0) {
-		/* Once for each reason, not once a second. */
-		if (strcmp(e.msg, st->due_failed) != 0)
-			log_line(LOG_ERROR, "looking for due trainings: %s", e.msg);
-		snprintf(st->due_failed, sizeof st->due_failed, "%s", e.msg);
+		say_new(st->due_failed, "looking for due trainings", &e);
 		return;
 	}
 	st->due_failed[0] = '\0';

@@ -591,6 +591,8 @@ static int read_only(struct run *r, struct train_result *result, struct err *e)
 	int failed = fetch(r, e), rc;
 
 	result->read = r->read;
+	if (failed < 0 && r->lost.code != ERR_OK)
+		*e = r->lost;
 	if (failed < 0 && e->code == ERR_LEASE)
 		return -1;
 	if (store_begin(r->st, e) < 0)

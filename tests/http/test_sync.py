@@ -1,5 +1,7 @@
 """test_sync.py - the store is brought in line: by prelabel sync, at the first connection, after a start; whatever Label Studio answers."""
 import json
+import sqlite3
+import threading
 import time
 
 from harness import Project, Server, Studio, check, feed, free_port, number, prelabel, wait_for, wrong_predictions
@@ -78,6 +80,34 @@ def t_sync_says_why_not():
         check("two projects, none named: exit 2", code == 2 and "--project N" in err, (code, err))
 
 
+def drip(h, path):
+    """An export of a byte now and then."""
+    if not path.endswith("/export"):
+        return False
+    h.send_response(200)
+    h.end_headers()
+    h.close_connection = True
+    while True:
+        h.wfile.write(b" ")
+        time.sleep(0.2)
+
+
+def t_sync_loses_its_lease():
+    """The reason is the lease, not that somebody told it to stop."""
+    p = Project()
+    with Studio(p) as ls, Server(LABEL_STUDIO_HOST=ls.url, **QUIET) as b:
+        b.version(p)
+        ls.fault = drip
+
+        def take_over():
+            wait_for(lambda: exports(ls), 20)
+            with sqlite3.connect(b.dir + "/prelabel.sqlite3", timeout=20) as db:
+                db.execute("UPDATE train_job SET owner = 'another', attempt = attempt + 1 WHERE state = 'running'")
+        threading.Thread(target=take_over, daemon=True).start()
+        code, out, err = prelabel("sync", env=dict(b.env, LABEL_STUDIO_API_KEY=ls.key), timeout=60)
+        check("exit 1, and the lease is the reason", code == 1 and "another trainer has taken it over" in err and "told to stop" not in err, (code, out, err))
+
+
 def t_an_older_event_brings_no_older_data():
     """A text is edited and edited back; the event in between comes last."""
     with Server(**QUIET) as b:
@@ -137,6 +167,13 @@ def t_after_a_start():
         check("by the reading of the start", job(b)[1] == "sync" and exports(ls) == before + 1, lambda: (job(b), ls.paths()))
         time.sleep(2.5)
         check("once", exports(ls) == before + 1, ls.paths)
+        b.stop()
+        with sqlite3.connect(b.dir + "/prelabel.sqlite3", timeout=20) as db:
+            db.execute("CREATE TRIGGER full BEFORE INSERT ON train_job BEGIN SELECT RAISE(ABORT, 'no room'); END")
+        b.start()
+        time.sleep(4)
+        said = [line for line in b.log_text().splitlines() if "not yet read" in line]
+        check("one that can't be asked for is said once, not once a second", len(said) == 1 and "the store refuses" in said[0], said)
 
 
 def t_what_reads_is_in_nobodys_way():
@@ -262,16 +299,6 @@ def r29_slow_without_end():
         b.version(p)
         feed(b, p.some(3))
         before = rows(b)
-
-        def drip(h, path):
-            if not path.endswith("/export"):
-                return False
-            h.send_response(200)
-            h.end_headers()
-            h.close_connection = True
-            while True:
-                h.wfile.write(b" ")
-                time.sleep(0.2)
         ls.fault = drip
         began = time.time()
         code, out, err = prelabel("sync", env=dict(b.env, LABEL_STUDIO_API_KEY=ls.key), timeout=60)
