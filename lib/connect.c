@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "push.h"
 #include "reconcile.h"
+#include "studio/address.h"
 #include "studio/label_config.h"
 #include "studio/ls_rest.h"
 #include "task_file.h"
@@ -162,32 +163,6 @@ static int change(struct connection *c, const char *method, struct buf *body, st
 
 /* ---- addresses ------------------------------------------------------------------------- */
 
-/* Without credentials, without slashes at the end, scheme and host in small letters:
- * what makes two addresses the same. */
-static void url_normal(struct span url, char *out, size_t size)
-{
-	size_t      n = 0, host;
-	const char *sep = memmem(url.p, url.len, "://", 3), *end = url.p + url.len, *at, *slash;
-
-	if (sep == NULL)
-		sep = url.p;
-	else
-		sep += 3;
-	slash = memchr(sep, '/', (size_t)(end - sep));
-	at = memrchr(sep, '@', (size_t)((slash == NULL ? end : slash) - sep));
-	host = (size_t)((slash == NULL ? end : slash) - url.p);
-	for (size_t i = 0; i < url.len && n + 1 < size; i++) {
-		const char *p = url.p + i;
-
-		if (at != NULL && p >= sep && p <= at)
-			continue;
-		out[n++] = i < host ? (char)tolower((unsigned char)*p) : *p;
-	}
-	while (n > 0 && out[n - 1] == '/')
-		n--;
-	out[n] = '\0';
-}
-
 static int take_url(struct connection *c, struct err *e)
 {
 	char        local[64];
@@ -204,19 +179,9 @@ static int take_url(struct connection *c, struct err *e)
 	if (strchr(url, '@') != NULL)
 		return err_set(e, ERR_USAGE, "--url is to hold no user and password: BASIC_AUTH_USER and BASIC_AUTH_PASS are "
 		               "handed to Label Studio as they have to be");
-	url_normal(span_of(url), c->url, sizeof c->url);
+	snprintf(c->url, sizeof c->url, "%.*s", (int)address_trimmed(span_of(url)).len, url);
 	snprintf(c->hook, sizeof c->hook, "%s/webhook", c->url);
 	return 0;
-}
-
-static bool same_url(struct span theirs, const char *ours)
-{
-	char normal[URL_BYTES + 16];
-
-	if (theirs.p == NULL || theirs.len >= sizeof normal)
-		return false;
-	url_normal(theirs, normal, sizeof normal);
-	return strcmp(normal, ours) == 0;
 }
 
 /* ---- the header of the webhook ---------------------------------------------------------- */
@@ -520,7 +485,7 @@ static int note_ours(void *arg, struct span one, struct err *e)
 	if (l->backends && (c->first_backend.p == NULL || f.id < ls_rest_int(c->first_backend, "id")))
 		c->first_backend = copy;
 	/* A list for all projects, as a Label Studio gives that knows no filter. */
-	if (!same_url(url, l->url) || f.id < 1 || ls_rest_int(one, "project") != c->id || at == FOUND_MAX)
+	if (!address_is(url, span_of(l->url), "") || f.id < 1 || ls_rest_int(one, "project") != c->id || at == FOUND_MAX)
 		return 0;
 	for (; at > 0 && c->found[at - 1].id > f.id; at--)
 		c->found[at] = c->found[at - 1];
@@ -664,7 +629,7 @@ static int put_backend(struct connection *c, struct err *e)
 		if (remove_found(c, 1, true, ": it was connected twice", e) < 0)
 			return -1;
 	}
-	if (c->first_backend.p != NULL && !same_url(ls_rest_text(c->first_backend, "url", &c->arena), c->url))
+	if (c->first_backend.p != NULL && !address_is(ls_rest_text(c->first_backend, "url", &c->arena), span_of(c->url), ""))
 		tell(c, "backend", CONNECT_WARNING, "another backend, %" PRId64 ", was connected first: Label Studio asks only that "
 		     "one for predictions", ls_rest_int(c->first_backend, "id"));
 	return 0;

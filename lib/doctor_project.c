@@ -7,6 +7,7 @@
 #include "brief.h"
 #include "examples.h"
 #include "serving.h"
+#include "studio/address.h"
 #include "studio/ls_rest.h"
 #include "web/auth.h"
 
@@ -49,53 +50,6 @@ struct sight {
 	bool            connected;         /* as far as that goes: what follows from it is looked at */
 	char            what[32];          /* "project 3" */
 };
-
-/* ---- small things ------------------------------------------------------------------ */
-
-static struct span trimmed(struct span url)
-{
-	while (url.len > 0 && url.p[url.len - 1] == '/')
-		url.len--;
-	return url;
-}
-
-/* The part behind "scheme://[user:password@]". */
-static struct span behind_scheme(struct span url, struct span *userinfo)
-{
-	const char *p = url.p == NULL ? NULL : memmem(url.p, url.len, "://", 3), *end, *at;
-
-	*userinfo = LS_NO_BODY;
-	if (p == NULL)
-		return url;
-	p += 3;
-	end = memchr(p, '/', (size_t)(url.p + url.len - p));
-	if (end == NULL)
-		end = url.p + url.len;
-	at = memrchr(p, '@', (size_t)(end - p));
-	if (at != NULL) {
-		*userinfo = (struct span){ p, (size_t)(at - p) };
-		p = at + 1;
-	}
-	return (struct span){ p, (size_t)(url.p + url.len - p) };
-}
-
-static bool is_loopback(struct span url)
-{
-	static const char *const hosts[] = { "localhost", "127.", "[::1]", "0.0.0.0" };
-	struct span              user, rest = behind_scheme(url, &user);
-
-	for (size_t i = 0; i < countof(hosts); i++)
-		if (rest.len >= strlen(hosts[i]) && strncasecmp(rest.p, hosts[i], strlen(hosts[i])) == 0)
-			return true;
-	return false;
-}
-
-static bool same_place(struct span a, struct span b)
-{
-	struct span user;
-
-	return span_eq(trimmed(behind_scheme(a, &user)), trimmed(behind_scheme(b, &user)));
-}
 
 /* ---- the addresses that Label Studio refuses ------------------------------------------ */
 
@@ -170,19 +124,17 @@ static int take_backend(void *arg, struct span one, struct err *e)
 static void disconnected(struct sight *s, const struct backend *b)
 {
 	const struct env *env = s->p->env;
-	struct span       user;
 	char              shown[FOREIGN_BYTES];
 
 	foreign(b->url, shown);
-	(void)behind_scheme(b->url, &user);
 	if (!s->p->server_up)
 		found_fault(s->f, FAULT_DOWN, s->what, "Label Studio can't reach %s, and here nothing answers at %s\nStart prelabel "
 		            "(prelabel start), or look into its log for why it ended.", shown, s->p->server.url);
-	else if (env->auth_user != NULL && user.len == 0 && !span_is(b->auth_user, env->auth_user))
+	else if (env->auth_user != NULL && address_of(b->url).userinfo.len == 0 && !span_is(b->auth_user, env->auth_user))
 		found_fault(s->f, FAULT_BACKEND_AUTH, s->what, "BASIC_AUTH_USER is set here, and the backend at %s was connected %s\n"
 		            "Enter BASIC_AUTH_USER and BASIC_AUTH_PASS in Label Studio, Settings > Model: prelabel connect --project %lld does.",
 		            shown, b->auth_user.len == 0 ? "without user and password" : "with another user", (long long)s->id);
-	else if (is_loopback(b->url))
+	else if (address_is_loopback(b->url))
 		found_fault(s->f, FAULT_LOCALHOST, s->what, "prelabel answers, but Label Studio can't reach it at %s: in a container that "
 		            "is the container itself\nConnect it under an address that Label Studio reaches (http://prelabel:9090, "
 		            "http://host.docker.internal:9090), and start prelabel with HOST=0.0.0.0.", shown);
@@ -218,7 +170,7 @@ static bool is_twice(const struct sight *s, size_t i)
 	const char *version = s->version;
 
 	for (size_t k = 0; k < i; k++)
-		if (same_place(s->backend[i].url, s->backend[k].url) ||
+		if (address_is(s->backend[i].url, s->backend[k].url, "") ||
 		    (version[0] != '\0' && span_is(s->backend[i].version, version) && span_is(s->backend[k].version, version)))
 			return true;
 	return false;
@@ -298,7 +250,7 @@ static enum secret secret_of(struct sight *s, const struct hook *h)
 {
 	const struct env *env = s->p->env;
 	struct json_iter  it = json_each(h->headers);
-	struct span       key, value, name, text, user;
+	struct span       key, value, name, text;
 	struct auth       auth;
 	char              basic[1024];
 	enum secret       is = SECRET_NONE;
@@ -306,8 +258,7 @@ static enum secret secret_of(struct sight *s, const struct hook *h)
 	if (env->webhook_secret == NULL && env->auth_user == NULL)
 		return SECRET_RIGHT;
 	auth_init(&auth, env);
-	(void)behind_scheme(h->url, &user);
-	basic_of(user, basic);
+	basic_of(address_of(h->url).userinfo, basic);
 	if (basic[0] != '\0')
 		is = auth_basic(&auth, basic) ? SECRET_RIGHT : SECRET_WRONG;
 	while (is != SECRET_RIGHT && json_next(&it, &key, &value)) {
@@ -341,25 +292,22 @@ static bool has_actions(const struct hook *h)
 	return true;
 }
 
-/* Is it that of this backend: BACKEND/webhook? */
+/* Is it that of this backend: BACKEND/webhook?  With a slash behind that nobody answers. */
 static bool is_of(const struct hook *h, struct span backend)
 {
-	struct span user, hook = behind_scheme(h->url, &user), base = trimmed(behind_scheme(backend, &user));
-
-	return hook.len == base.len + 8 && memcmp(hook.p, base.p, base.len) == 0 && memcmp(hook.p + base.len, "/webhook", 8) == 0;
+	return address_is(h->url, backend, "/webhook") && address_trimmed(h->url).len == h->url.len;
 }
 
 /* One of them that was meant for us, by its end or its host. */
 static const struct hook *meant_for_us(const struct sight *s, struct span backend)
 {
-	for (size_t i = 0; i < s->n_hooks; i++) {
-		struct span user, url = trimmed(behind_scheme(s->hook[i].url, &user)), base = behind_scheme(backend, &user);
-		size_t      host = 0;
+	const struct span host = address_of(backend).host;
 
-		while (host < base.len && base.p[host] != '/')
-			host++;
-		if ((url.len >= 8 && memcmp(url.p + url.len - 8, "/webhook", 8) == 0) ||
-		    (host > 0 && url.len >= host && memcmp(url.p, base.p, host) == 0))
+	for (size_t i = 0; i < s->n_hooks; i++) {
+		const struct span    url = address_trimmed(s->hook[i].url);
+		const struct address a = address_of(url);
+
+		if ((url.len >= 8 && memcmp(url.p + url.len - 8, "/webhook", 8) == 0) || (host.len > 0 && span_eq(a.host, host)))
 			return &s->hook[i];
 	}
 	return NULL;
@@ -419,7 +367,7 @@ static void check_hooks(struct sight *s)
 	size_t                n = 0;
 	int64_t               changed_s = 0;
 
-	if (refuses(s->p, "/api/webhooks/", trimmed(b->url), "/webhook")) {
+	if (refuses(s->p, "/api/webhooks/", address_trimmed(b->url), "/webhook")) {
 		found_fault(s->f, FAULT_BLOCKS_WEBHOOK, s->what, "Label Studio sends no webhooks to private addresses, as %s: predictions "
 		            "work, training never happens\nStart Label Studio with SSRF_PROTECTION_ENABLED=false in its environment, then "
 		            "connect again (prelabel connect --project %lld).", foreign(b->url, shown), (long long)s->id);

@@ -226,6 +226,10 @@ def t_repair():
         ls.backends[2] = twin
         r = prelabel(srv.env, "connect", "--project", str(pid))
         check("a backend connected twice is there once", r.code == 0 and list(ls.backends) == [1], (r, ls.backends))
+        twin = dict(ls.backends[1], id=2, url=url.replace("http://localhost", "HTTP://LocalHost"))
+        ls.backends[2] = twin
+        r = prelabel(srv.env, "connect", "--project", str(pid))
+        check("nor is one in other letters, which the doctor calls twice", r.code == 0 and list(ls.backends) == [1], (r, ls.backends))
         ls.backends[1]["url"] = url + "/"
         r = prelabel(srv.env, "connect", "--project", str(pid))
         check("a backend whose address was written otherwise is not doubled", r.code == 0 and [b["url"] for b in ls.backends.values()] == [url], r)

@@ -318,11 +318,14 @@ def t_webhook(ls, s, pid):
     for what, fault, new in (("inactive", "webhook-inactive", {"is_active": False}), ("without payload", "webhook-no-payload", {"send_payload": False}),
                              ("chosen actions", "webhook-actions", {"send_for_all_actions": False, "actions": ["ANNOTATION_CREATED"]}),
                              ("another path", "webhook-wrong-url", {"url": s.url + "/hook"}),
+                             ("a slash behind it, where nobody answers", "webhook-wrong-url", {"url": s.url + "/webhook/"}),
                              ("another port", "webhook-wrong-url", {"url": "http://127.0.0.1:1/webhook"})):
         with changed(w, **new):
             names(what, env, fault)
     with changed(w, is_active=False, send_payload=False):
         names("two at once", env, "webhook-inactive", "webhook-no-payload")
+    with changed(w, url=s.url.replace("127.0.0.1", "LocalHost") + "/webhook"), changed(backend(ls, pid), url=s.url.replace("127.0.0.1", "localhost")):
+        healthy("the host in other letters than the backend's", env)
     with changed(w, send_for_all_actions=False, actions=["ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED",
                                                          "TASKS_DELETED", "PROJECT_UPDATED"]):
         healthy("all actions that matter", env)
