@@ -292,25 +292,6 @@ static int is_titled(void *arg, struct span project, struct err *e)
 	return 0;
 }
 
-static void put_percent(struct buf *b, const char *s)
-{
-	for (; *s != '\0'; s++)
-		if (isalnum((unsigned char)*s) || strchr("-_.~", *s) != NULL)
-			buf_addc(b, *s);
-		else
-			buf_addf(b, "%%%02X", (unsigned)(unsigned char)*s);
-}
-
-/* As the value of an XML attribute. */
-static void put_attribute(struct buf *b, const char *s)
-{
-	for (; *s != '\0'; s++)
-		if (strchr("&<>\"", *s) != NULL || iscntrl((unsigned char)*s))
-			buf_addf(b, "&#%u;", (unsigned)(unsigned char)*s);
-		else
-			buf_addc(b, *s);
-}
-
 /* 1: none. */
 static int find_by_title(struct connection *c, int64_t *id, struct err *e)
 {
@@ -319,7 +300,7 @@ static int find_by_title(struct connection *c, int64_t *id, struct err *e)
 	int           rc;
 
 	buf_init(&b, 4096);
-	put_percent(&b, c->o->title);
+	ls_rest_put_encoded(&b, span_of(c->o->title));
 	if ((rc = buf_check(&b, "--title", e)) == 0)
 		rc = ls_rest_each(c->api, is_titled, &s, e, "/api/projects/?title=%s", b.p);
 	buf_clear(&b);
@@ -361,9 +342,9 @@ static int make_config(struct connection *c, struct err *e)
 	buf_adds(&b, "<View>\n  <Text name=\"text\" value=\"$text\"/>\n"
 	         "  <Choices name=\"label\" toName=\"text\" choice=\"single\" showInLine=\"true\">\n");
 	for (size_t i = 0; i < c->o->n_labels; i++) {
-		buf_adds(&b, "    <Choice value=\"");
-		put_attribute(&b, c->o->labels[i]);
-		buf_adds(&b, "\"/>\n");
+		buf_adds(&b, "    ");
+		label_config_put_choice(&b, span_of(c->o->labels[i]));
+		buf_addc(&b, '\n');
 	}
 	buf_adds(&b, "  </Choices>\n</View>");
 	rc = buf_check(&b, "the labeling config", e);

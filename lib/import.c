@@ -168,28 +168,13 @@ static bool was_multiple(const struct project *p)
 	return multiple;
 }
 
-static void put_attribute(struct buf *b, struct span s)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-
-		if (c == '<' || c == '>' || c == '&' || c == '"' || c < 0x20)
-			buf_addf(b, "&#%u;", c);
-		else
-			buf_addc(b, s.p[i]);
-	}
-}
-
 /* <Choices> with these labels over <Text> of `text`. */
 static void put_config(struct buf *b, const struct labels *l)
 {
 	buf_adds(b, "<View><Text name=\"text\" value=\"$text\"/><Choices name=\"label\" toName=\"text\"");
 	buf_adds(b, l->multiple ? " choice=\"multiple\">" : ">");
-	for (size_t i = 0; i < l->n; i++) {
-		buf_adds(b, "<Choice value=\"");
-		put_attribute(b, l->v[i]);
-		buf_adds(b, "\"/>");
-	}
+	for (size_t i = 0; i < l->n; i++)
+		label_config_put_choice(b, l->v[i]);
 	buf_adds(b, "</Choices></View>");
 }
 

@@ -69,18 +69,6 @@ static void show(const struct pushing *x, const char *what)
 
 /* ---- which tasks ----------------------------------------------------------------- */
 
-static void put_encoded(struct buf *b, struct span s)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-
-		if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.')
-			buf_addc(b, (char)c);
-		else
-			buf_addf(b, "%%%02X", c);
-	}
-}
-
 static void put_filter(struct buf *b, const char *field, const char *operator, const char *type)
 {
 	buf_addf(b, "{\"filter\":\"filter:tasks:%s\",\"operator\":\"%s\",\"type\":\"%s\",\"value\":", field, operator, type);
@@ -116,7 +104,7 @@ static int list(struct pushing *x, const char *version, int64_t only, size_t siz
 	}
 	buf_adds(&query, "]},\"ordering\":[\"tasks:id\"]}");
 	buf_addf(&path, "/api/tasks?project=%lld&page=1&page_size=%zu&resolve_uri=false&query=", (long long)x->p.id, size);
-	put_encoded(&path, buf_span(&query));
+	ls_rest_put_encoded(&path, buf_span(&query));
 	if (buf_check(&query, "a query", e) < 0 || buf_check(&path, "a query", e) < 0 ||
 	    ls_api_request(x->api, "GET", path.p, LS_NO_BODY, &x->answer, e) < 0)
 		goto out;

@@ -748,6 +748,20 @@ static void put_control(struct buf *b, const struct control_tag *c)
 	buf_adds(b, "}}");
 }
 
+void label_config_put_choice(struct buf *b, struct span name)
+{
+	buf_adds(b, "<Choice value=\"");
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char c = (unsigned char)name.p[i];
+
+		if (c == '<' || c == '>' || c == '&' || c == '"' || c < 0x20)
+			buf_addf(b, "&#%u;", c);
+		else
+			buf_addc(b, name.p[i]);
+	}
+	buf_adds(b, "\"/>");
+}
+
 void label_config_put_json(const struct label_config *config, struct buf *b)
 {
 	buf_addc(b, '{');

@@ -78,6 +78,9 @@ void label_config_free(struct label_config *config);      /* NULL allowed */
  * {"ner": {"type", "to_name", "inputs", "labels", "labels_attrs"}}.  Appends. */
 void label_config_put_json(const struct label_config *config, struct buf *b);
 
+/* For a config that is made: appends <Choice value="…"/>. */
+void label_config_put_choice(struct buf *b, struct span name);
+
 /* Position of a label among a control's, or -1. */
 int  control_label(const struct control_tag *control, struct span name);
 

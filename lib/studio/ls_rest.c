@@ -107,6 +107,18 @@ int ls_rest_each(struct ls_api *api, int (*each)(void *arg, struct span one, str
 	return rc;
 }
 
+void ls_rest_put_encoded(struct buf *b, struct span text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.p[i];
+
+		if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.')
+			buf_addc(b, (char)c);
+		else
+			buf_addf(b, "%%%02X", c);
+	}
+}
+
 int64_t ls_rest_int(struct span object, const char *key)
 {
 	struct span value;

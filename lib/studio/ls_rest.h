@@ -30,6 +30,9 @@ int ls_rest(struct ls_api *api, const char *method, struct span body, struct are
 int ls_rest_each(struct ls_api *api, int (*each)(void *arg, struct span one, struct err *e), void *arg, struct err *e,
                  const char *path, ...) __attribute__((format(printf, 5, 6)));
 
+/* Into a path's query. */
+void ls_rest_put_encoded(struct buf *b, struct span text);
+
 /* Members of an object. */
 int64_t     ls_rest_int(struct span object, const char *key);
 bool        ls_rest_true(struct span object, const char *key);
