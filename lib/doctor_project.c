@@ -24,6 +24,7 @@
 #define RESERVED     "reserved network address"
 
 struct backend {
+	int64_t     id;
 	struct span url, title, state, error, version, auth_user;
 };
 struct hook {
@@ -43,7 +44,7 @@ struct sight {
 	struct project  kept;
 	char            version[VERSION_TEXT_MAX];      /* in force; "": not known */
 	char            state[STATUS_STATE_MAX];
-	struct backend  backend[BACKENDS_MAX];
+	struct backend  backend[BACKENDS_MAX];          /* by id: the first one predicts */
 	size_t          n_backends;
 	struct hook     hook[HOOKS_MAX];
 	size_t          n_hooks;
@@ -105,18 +106,21 @@ void doctor_nobody(struct patient *p)
 
 static int take_backend(void *arg, struct span one, struct err *e)
 {
-	struct sight   *s = arg;
-	struct backend *b = &s->backend[s->n_backends];
+	struct sight        *s = arg;
+	const struct backend b = {
+		.id = ls_rest_int(one, "id"), .url = ls_rest_text(one, "url", &s->a), .title = ls_rest_text(one, "title", &s->a),
+		.state = ls_rest_text(one, "state", &s->a), .error = ls_rest_text(one, "error_message", &s->a),
+		.version = ls_rest_text(one, "model_version", &s->a), .auth_user = ls_rest_text(one, "basic_auth_user", &s->a),
+	};
+	size_t               at = s->n_backends;
 
 	(void)e;
-	if (s->n_backends == BACKENDS_MAX)
+	if (at == BACKENDS_MAX)
 		return 0;
-	b->url = ls_rest_text(one, "url", &s->a);
-	b->title = ls_rest_text(one, "title", &s->a);
-	b->state = ls_rest_text(one, "state", &s->a);
-	b->error = ls_rest_text(one, "error_message", &s->a);
-	b->version = ls_rest_text(one, "model_version", &s->a);
-	b->auth_user = ls_rest_text(one, "basic_auth_user", &s->a);
+	/* Label Studio lists them in any order. */
+	for (; at > 0 && s->backend[at - 1].id > b.id; at--)
+		s->backend[at] = s->backend[at - 1];
+	s->backend[at] = b;
 	s->n_backends++;
 	return 0;
 }

@@ -438,6 +438,8 @@ static int pass(struct pushing *x, int64_t project, struct err *e)
 
 /* ---- the order of Label Studio's queue ------------------------------------------------ */
 
+/* The one with the least id.  It need not be the first of Label Studio's list, which has
+ * the order of its database: in PostgreSQL one that was changed comes last. */
 struct first_backend {
 	struct arena *arena;
 	struct span   json;
@@ -447,7 +449,7 @@ static int take_first(void *arg, struct span one, struct err *e)
 {
 	struct first_backend *b = arg;
 
-	if (b->json.p != NULL)
+	if (b->json.p != NULL && ls_rest_int(b->json, "id") <= ls_rest_int(one, "id"))
 		return 0;
 	b->json.p = arena_copy(b->arena, one);
 	b->json.len = one.len;

@@ -289,6 +289,9 @@ def t_backend(ls, s, pid):
     check("looking makes no folder", not os.path.exists(empty))
     with changed(b, url="http://backend.invalid:9090"):
         names("a name that Label Studio does not know", env, "backend-disconnected")
+    with serving(lambda h: h.say(200, b'{"model_version": "another"}')) as url, \
+            changed(ls, newest_first=True, backends={b["id"]: b, b["id"] + 1: dict(b, id=b["id"] + 1, url=url)}):
+        healthy("another backend, connected later and listed first", env)
     closed = free_port()
     with changed(b, url="http://localhost:%d" % closed):
         names("localhost, from a container", env, "backend-localhost")

@@ -533,6 +533,12 @@ def t_uncertainty():
         good = until(lambda: agree(b)[1] not in (version, version2) and len(set(agree(b))) == 1 and
                      json.loads(b.run("status", "--json")[1])["push_error"] is None, 30)
         check("and the next training makes it good", good, (agree(b), s.log()[-500:]))
+        ls.newest_first, ls.backends[mid]["title"] = True, "ours"
+        ls.backends[mid + 1] = dict(ls.backends[mid], id=mid + 1, title="another", url="http://127.0.0.1:1")
+        code, _, err = b.push()
+        check("a backend that was connected later and is listed first: the one that predicts has the title", code == 0 and not err
+              and len(set(agree(b))) == 1 and ls.backends[mid + 1]["title"] == "another", (code, err, agree(b)))
+        del ls.backends[mid + 1]
         s.stop()
         b.train()
         code, out, err = b.push()

@@ -146,6 +146,7 @@ class Studio:
         self.backends, self.webhooks, self.passwords = {}, {}, {}
         self.seen, self.calls, self.sent, self.issued, self.revoked = [], [], [], {}, set()
         self.fault, self.deliver, self.clock_off = None, None, 0
+        self.newest_first = False                       # backends: a database lists them in any order
         self.lock, self.numbers = threading.RLock(), {}
         self.random, self.stamp = random.Random(1), 0.0
         self.server = Server(("127.0.0.1", port), Handler)
@@ -715,7 +716,8 @@ class Studio:
             self.find(self.projects, pid, "Project")
             for b in self.of(self.backends, project=pid):
                 self.refresh(b)
-            return h.reply(200, [self.backend_json(b) for b in self.of(self.backends, project=pid)])
+            listed = [self.backend_json(b) for b in self.of(self.backends, project=pid)]
+            return h.reply(200, listed[::-1] if self.newest_first else listed)
         g = dict({"title": "default", "is_interactive": False, "auth_method": "NONE", "basic_auth_user": "", "basic_auth_pass": None,
                   "description": "", "extra_params": None, "timeout": 100.0, "auto_update": True}, **h.given)
         if self.ml_block_local_ip:                      # the address before the project
