@@ -176,6 +176,8 @@ def t_train_with_what_cannot_be_read(open_backend):
         check("an annotation without its task's number belongs to the task around it",
               b.post("/train", {"project": p.key, "annotations": [dict(p.event_task(good[1]["task"]), annotations=[{k: v for k, v in good[1].items() if k != "task"}])]}).json["changed"] == 1)
         check("four labels", len(b.examples()) == 4, b.examples)
+        a = b.post("/train", {"project": p.key, "annotations": [dict(p.event_task(good[1]["task"]), annotations=[dict(good[2], result=good[2]["result"] * 2)])]})
+        check("an annotation of another task than the one around it is left out, as an export's is", a.json["changed"] == 0 and a.json["unreadable"] == 1, a)
         for name, bad, word in (("annotations an object", dict(body, annotations={}), "annotations"), ("annotations a string", dict(body, annotations="x"), "annotations"),
                                 ("project words", dict(body, project="x"), "project"), ("label_config a number", dict(body, label_config=5), "label_config")):
             a = b.post("/train", bad)

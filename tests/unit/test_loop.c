@@ -452,7 +452,7 @@ static void begin_reading(struct reading *r, struct store *st, int64_t row, stru
 	struct err e = { 0 };
 
 	reading_init(r, st, row, "export", result);
-	must(store_event_last(st, &r->since, &e), &e);
+	must(store_event_last(st, &r->into.since, &e), &e);
 }
 
 #define TASK(id, annotations) "{\"id\":" id ",\"data\":{\"text\":\"t\"},\"annotations\":[" annotations "]}"
