@@ -536,6 +536,8 @@ static int explain_backend(struct connection *c, long status, const struct err *
 		cure(c, "Name another address with --url");
 		return err_set(e, ERR_REMOTE, "Label Studio does not know the host of %.160s", c->url);
 	}
+	if (c->env->auth_pass != NULL && strstr(why->msg, c->env->auth_pass) != NULL)
+		return err_set(e, why->code, "Label Studio answered %ld, with a reason that repeats BASIC_AUTH_PASS", status);
 	return err_set(e, why->code, "%s", why->msg);
 }
 
@@ -692,15 +694,18 @@ static void webhook_wrong(struct connection *c, struct span w, struct buf *body,
 static int send_webhook(struct connection *c, int64_t id, struct buf *body, struct err *e)
 {
 	struct err why = { 0 };
+	long       status;
 
 	if (change(c, id == 0 ? "POST" : "PATCH", body, NULL, &why, "webhooks", id) == 0)
 		return 0;
-	/* Its reason repeats the headers, and so a secret. */
-	if (ls_api_status(c->api) == 400) {
-		cure(c, "Look at its headers in the project's Settings > Webhooks: Label Studio takes ten");
-		return err_set(e, ERR_REMOTE, "Label Studio refuses what was to be made of the webhook to %.120s", c->hook);
+	status = ls_api_status(c->api);
+	/* Its reason may repeat the headers, and so a secret. */
+	if (status == 400 || status >= 500) {
+		if (status == 400)
+			cure(c, "Look at its headers in the project's Settings > Webhooks: Label Studio takes ten");
+		return err_set(e, ERR_REMOTE, "Label Studio refuses what was to be made of the webhook to %.120s, with %ld", c->hook, status);
 	}
-	return explain_backend(c, ls_api_status(c->api), &why, true, e);
+	return explain_backend(c, status, &why, true, e);
 }
 
 static int make_webhook(struct connection *c, struct err *e)

@@ -6,6 +6,7 @@
 import fcntl
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -295,6 +296,23 @@ def t_auth():
             LOGS.append(srv.log_text())
             said = srv.log_text().count("a webhook was refused")
             check(f"{name}: the log says so once a minute, with the cure", said in (1, 2) and "prelabel connect" in srv.log_text(), said)
+            def repeats(what):
+                """500, with the secret that came for a reason."""
+                def fault(h, path):
+                    secret = re.search(what, h.body.decode()) if h.command in ("POST", "PATCH") else None
+                    return bool(secret) and (h.fail(500, secret.group(0)), True)[1]
+                return fault
+            ls.webhooks[w[0]["id"]]["headers"] = {}
+            ls.fault = repeats(r'"headers".*')
+            r = prelabel(srv.env, "connect", "--project", str(pid))
+            check(f"{name}: a 500 for the webhook that repeats the header is told without it", r.code == 1 and "500" in r.err, r)
+            ls.webhooks[w[0]["id"]]["headers"] = want
+            if "BASIC_AUTH_PASS" in more:
+                ls.fault, b[0]["url"] = repeats(r'"basic_auth_pass".*'), b[0]["url"] + "/"
+                r = prelabel(srv.env, "connect", "--project", str(pid))
+                check(f"{name}: one for the backend that repeats the password, too", r.code == 1 and "500" in r.err, r)
+                b[0]["url"] = b[0]["url"].rstrip("/")
+            ls.fault = None
             full = {f"X-{i}": "1" for i in range(10)}
             ls.webhooks[w[0]["id"]]["headers"] = dict(full)
             r = prelabel(srv.env, "connect", "--project", str(pid))
