@@ -372,7 +372,7 @@ static int is_stale(struct pushing *x, struct err *e)
 	if (rc == 0 && !span_eq(now.config_hash, x->p.config_hash))
 		rc = 1;
 	if (rc == 0 && (rc = serving_get(x->st, x->env, &now, x->config, &s, e)) == 0)
-		rc = strcmp(s->version, x->result->version) != 0;
+		rc = strcmp(s->version, x->s->version) != 0;
 	serving_release(s);
 	arena_clear(&a);
 	return rc;
