@@ -161,7 +161,7 @@ static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 	struct example      ex = { .annotation = row->annotation, .task = row->task };
 	struct task         task = { row->data, row->data };
 	struct span         text = SPAN("");
-	struct labels       labels;
+	struct labels       labels = { NULL, 0 };
 	int                 rc;
 
 	if (left_out(r, row))
@@ -270,7 +270,7 @@ struct counting {
 static int count_label(void *arg, const struct labelled_row *row, struct err *e)
 {
 	struct counting *c = arg;
-	struct labels    labels;
+	struct labels    labels = { NULL, 0 };
 	int              rc;
 
 	if (left_out(&c->reading, row))
