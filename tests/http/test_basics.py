@@ -63,8 +63,8 @@ def t_head(open_backend):
 
 def t_trace_refused():
     with Server() as b:
-        out = b.raw(b"TRACE /health HTTP/1.1\r\nHost: x\r\nX-Secret-Thing: abc\r\nConnection: close\r\n\r\n")
-        check("TRACE is refused and echoes nothing", out[9:12] in (b"405", b"501", b"400") and b"abc" not in out, out[:300])
+        out = b.raw(b"TRACE /health HTTP/1.1\r\nHost: x\r\nX-Secret-Thing: not-hexadecimal\r\nConnection: close\r\n\r\n")
+        check("TRACE is refused and echoes nothing", out[9:12] in (b"405", b"501", b"400") and b"not-hexadecimal" not in out, out[:300])
 
 
 @both
