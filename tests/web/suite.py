@@ -39,7 +39,7 @@ SKIPPED = (
     ("apache-cgid", "metrics: 400 annotations: bytes of", NO_WAL),
     ("apache-cgid", "metrics: metrics_store_damaged_under_way", NO_WAL),
     *(("apache-fcgid apache-cgid lighttpd nginx systemd-sockets", f"sync: {name}", "the reading after a start is that of `prelabel start`")
-      for name in ("found and trained on", "by the reading of the start", "once")),
+      for name in ("found and trained on", "by the reading of the start", "once", "one that can't be asked for")),
     ("lighttpd", "promises: sockets for their user alone", "their folder is the user's alone: /run/lighttpd"),
     ("apache-fcgid apache-cgid lighttpd nginx confined", "metrics: 12 by the server, 12 by CGI", OTHER_USER),
     ("apache-fcgid apache-cgid lighttpd nginx confined", "metrics: a CGI program tells the same", OTHER_USER),
