@@ -102,8 +102,6 @@ typedef double NAME(pair) __attribute__((vector_size(4 * sizeof(double)), aligne
 #define FWIDTH (2 * (size_t)WIDTH)
 #define HALF NAME(half)
 #define PAIR NAME(pair)
-#define FAT(p) (*(FVEC *)(p))
-#define CONST_FAT(p) (*(const FVEC *)(p))
 #define HALF_AT(p) (*(HALF *)(p))
 #define CONST_HALF_AT(p) (*(const HALF *)(p))
 #define PAIR_AT(p) (*(PAIR *)(p))
@@ -255,8 +253,6 @@ static const struct kernels kernels_wide = {
 #undef FWIDTH
 #undef HALF
 #undef PAIR
-#undef FAT
-#undef CONST_FAT
 #undef HALF_AT
 #undef CONST_HALF_AT
 #undef PAIR_AT

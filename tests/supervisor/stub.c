@@ -90,11 +90,11 @@ static int program(const char *name)
 		snprintf(path, sizeof path, "%s%s", param(&r, "SCRIPT_NAME"), param(&r, "PATH_INFO"));
 		if (strcmp(path, "/error") == 0)
 			FCGX_FPrintF(r.out, "Status: %s\r\n", param(&r, "REDIRECT_STATUS"));
-		if (strstr(path, "/sleep") != NULL)
+		if (strstr(path, "/sleep") != NULL) {
 			record("asked", name);
-		if (strstr(path, "/sleep") != NULL)
 			for (double end = clock_monotonic() + atof(param(&r, "QUERY_STRING")); clock_monotonic() < end; )
 				usleep(10000);
+		}
 		FCGX_FPrintF(r.out, "Content-Type: text/plain\r\n\r\n%s %ld\n", name, (long)getpid());
 		if (strstr(path, "/env") != NULL)
 			for (char **v = environ; *v != NULL; v++)
