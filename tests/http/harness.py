@@ -304,6 +304,25 @@ class Stopwatch:
         return max(0.0, wall - sum(held.values()) + sum(others) - max(others, default=0.0) - self.more)
 
 
+def kill9(pid):
+    """Whether it was there to kill: a program that plain CGI starts for a request has ended by itself."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+        return True
+    except ProcessLookupError:
+        return False
+
+
+def content(path):
+    """A file's bytes, b"" when it is gone: the last program to close the store takes the WAL and its index away,
+    and a process's folder goes with it."""
+    try:
+        with open(path, "rb") as f:
+            return f.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def processes_with(marker):
     """{pid: command} of the living processes whose environment holds `marker`, and of their children
     (nginx writes its title over the environment of its own)."""

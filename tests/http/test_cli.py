@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 
-from harness import Project, Server, check, digest, feed, free_port, number, prelabel, review, settings, train
+from harness import Project, Server, check, content, digest, feed, free_port, number, prelabel, review, settings, train
 
 THREE = ["positive", "negative", "neutral"]
 
@@ -270,7 +270,7 @@ def t_forget():
         check("forget: exit 0", code == 0, (code, out, err))
         left = {t: b.db(f"select count(*) from {t}")[0][0] for t in ("project", "model_version", "v_example")}
         check("the other project is whole", left["project"] == 1 and b.version(q) == w and left["v_example"] == 6, left)
-        raw = b"".join(open(os.path.join(b.dir, f), "rb").read() for f in os.listdir(b.dir) if f.startswith("prelabel.sqlite3"))
+        raw = b"".join(content(os.path.join(b.dir, f)) for f in os.listdir(b.dir) if f.startswith("prelabel.sqlite3"))
         check("no marker word is left in the bytes", b"markerword" not in raw, raw.count(b"markerword"))
         v = b.version(p)
         check("the project starts from nothing", number(v) == 0 and b.counter(p) == 0, (v, b.counter(p)))

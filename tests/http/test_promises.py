@@ -18,7 +18,7 @@ import threading
 import time
 
 from harness import (BUILD, DOCUMENTED, LEGACY, PERSONAL, ROOT, SLOW, Answer, Cgi, Project, Server, Stopwatch, Studio, basic, both, check, choices_config, digest,
-                     entries, feed, number, review, train, wait_for, wrong_prediction, wrong_predictions)
+                     entries, feed, kill9, number, review, train, wait_for, wrong_prediction, wrong_predictions)
 
 QUIET = {"START_TRAINING_EACH_N_UPDATES": 100000}
 
@@ -240,10 +240,7 @@ def r05_trainer_killed():
         pids = wait_for(lambda: trainers(b), 30, 0.005)
         check("a trainer runs as a process of its own", pids, b.tree)
         for pid in pids or []:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
+            kill9(pid)
         check("predictions go on", not wrong_predictions(b.predict(p, ["x"]), 1, p))
         watch = Stopwatch(b.tree())
         w = b.wait_version(p, v, 120)
@@ -288,10 +285,7 @@ def r05_random_process_killed():
             time.sleep(0.05 + rnd.random() * 0.2)
             victims = [pid for pid in b.tree() if b.proc and pid != b.proc.pid]
             if victims:
-                try:
-                    os.kill(rnd.choice(victims), signal.SIGKILL)
-                except OSError:
-                    pass
+                kill9(rnd.choice(victims))
             if b.proc.poll() is not None:       # it may end when its web server dies; then it is started again
                 b.kill9()
                 b.start()
@@ -336,7 +330,9 @@ def r05_each_process_killed():
             if not check(f"{kind} is there", pid, b.tree):
                 continue
             feed(b, p.some(5))
-            os.kill(pid, signal.SIGKILL)
+            if not kill9(pid):
+                check(f"{kind} is there", False, "no longer")
+                continue
             if kind.startswith("cgi/"):
                 seen = []
 
@@ -807,7 +803,11 @@ def r27_files():
     with Server(**QUIET) as b:
         b.version(Project())
         b.hook(Project().labelled("great", "positive"))
-        modes = {f: oct(os.stat(os.path.join(b.dir, f)).st_mode & 0o777) for f in os.listdir(b.dir) if f.startswith("prelabel.sqlite3")}
+        modes = {}
+        for f in os.listdir(b.dir):
+            with contextlib.suppress(FileNotFoundError):        # the last program to close the store takes the WAL away
+                if f.startswith("prelabel.sqlite3"):
+                    modes[f] = oct(os.stat(os.path.join(b.dir, f)).st_mode & 0o777)
         check("store, WAL, shm 0600", len(modes) >= 2 and set(modes.values()) == {"0o600"}, modes)
         sockets = [line.split()[-1] for line in open("/proc/net/unix") if "/prelabel." in line]     # others' may be on the machine
         bad = [s for s in sockets if os.path.exists(s) and os.stat(s).st_mode & 0o077]

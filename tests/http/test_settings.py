@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import tempfile
 
-from harness import BUILD, ROOT, Project, Server, check, free_port, prelabel, processes_with, settings, wait_for
+from harness import BUILD, ROOT, Project, Server, check, content, free_port, kill9, prelabel, processes_with, settings, wait_for
 
 BAD = (("PORT", "abc"), ("PORT", "70000"), ("PORT", "-1"), ("PORT", "90.5"), ("PORT", "9090x"), ("START_TRAINING_EACH_N_UPDATES", "0"),
        ("START_TRAINING_EACH_N_UPDATES", "-5"), ("START_TRAINING_EACH_N_UPDATES", "ten"), ("START_TRAINING_EACH_N_UPDATES", "1.5"),
@@ -26,7 +26,7 @@ def start(**extra):
         return None, (e.stderr or b"").decode("utf-8", "replace")
     finally:
         for pid in processes_with("MODEL_DIR=" + folder):
-            os.kill(pid, 9)
+            kill9(pid)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -162,5 +162,5 @@ def t_env_of_the_tree():
     check("prelabel env shows a set value", code == 0 and "7" in out, (code, err))
     with Server(AWS_SECRET_THING="do-not-pass-me") as b:
         b.version(Project())
-        got = [c for p, c in b.tree().items() if "/cgi/" in c and b"do-not-pass-me" in open(f"/proc/{p}/environ", "rb").read()]
+        got = [c for p, c in b.tree().items() if "/cgi/" in c and b"do-not-pass-me" in content(f"/proc/{p}/environ")]
         check("an unrelated variable does not reach the programs", not got, got)
