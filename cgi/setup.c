@@ -1,6 +1,7 @@
 /* setup.c - POST /setup: Label Studio connects. */
 #include "context.h"
 #include "setup.h"
+#include "trainer.h"
 #include "web/serve.h"
 
 static const struct route routes[] = {
@@ -10,7 +11,8 @@ static const struct route routes[] = {
 int main(void)
 {
 	static const struct service service = {
-		"setup", routes, countof(routes), context_open, context_close,
+		"setup", routes, countof(routes), .thread_open = context_open, .thread_close = context_close,
+		.before = trainer_prepare,
 	};
 
 	return serve(&service);

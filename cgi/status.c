@@ -25,7 +25,7 @@ static const struct route routes[] = {
 int main(void)
 {
 	static const struct service service = {
-		"status", routes, countof(routes), context_open, context_close,
+		"status", routes, countof(routes), .thread_open = context_open, .thread_close = context_close,
 	};
 
 	return serve(&service);

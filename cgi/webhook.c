@@ -1,6 +1,7 @@
 /* webhook.c - POST /webhook: what annotators did; POST /train: a training now. */
 #include "context.h"
 #include "event.h"
+#include "trainer.h"
 #include "web/serve.h"
 
 static const struct route routes[] = {
@@ -11,7 +12,8 @@ static const struct route routes[] = {
 int main(void)
 {
 	static const struct service service = {
-		"webhook", routes, countof(routes), context_open, context_close,
+		"webhook", routes, countof(routes), .thread_open = context_open, .thread_close = context_close,
+		.before = trainer_prepare,
 	};
 
 	return serve(&service);

@@ -13,12 +13,17 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define LOG_BYTES_MAX (4 << 20)
 #define AT_ONCE       4         /* trainers that one reply may start */
+
+static int spawner = -1;        /* our end of the socket to the process that starts them */
 
 int trainer_log(const char *model_dir)
 {
@@ -94,28 +99,85 @@ static void start(const char *prelabel, int64_t project)
 	_exit(1);
 }
 
+static bool supervised(void)
+{
+	const char *dir = getenv(RUN_DIR_VARIABLE);
+
+	return dir != NULL && dir[0] != '\0';
+}
+
+/* Rows of projects come in, until who sends them has ended, however it did. */
+static _Noreturn void spawn(int from, const char *prelabel)
+{
+	int64_t project;
+
+	(void)prctl(PR_SET_NAME, "start-trainers");     /* what ps(1) shows */
+	/* Descriptor 0 is the FastCGI listening socket, which must not outlive its program. */
+	if (dup2(from, 3) < 0)
+		_exit(1);
+	if (close_range(4, ~0U, 0) < 0)
+		for (int fd = 4; fd < 1024; fd++)
+			close(fd);
+	close(0);
+	close(1);
+	while (recv(3, &project, sizeof project, 0) == (ssize_t)sizeof project)
+		start(prelabel, project);
+	_exit(0);
+}
+
+int trainer_prepare(const struct env *env, struct err *e)
+{
+	char  prelabel[PATH_MAX];
+	int   ends[2];
+	pid_t pid;
+
+	(void)env;
+	if (supervised() || find_prelabel(prelabel) < 0)
+		return 0;       /* that one is missing is said when it is needed */
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return err_set(e, ERR_MEMORY, "socketpair: %s", strerror(errno));
+	pid = fork();
+	if (pid == 0)
+		spawn(ends[1], prelabel);
+	close(ends[1]);
+	if (pid < 0) {
+		close(ends[0]);
+		return err_set(e, ERR_MEMORY, "fork: %s", strerror(errno));
+	}
+	spawner = ends[0];
+	return 0;
+}
+
+/* Without its spawner this process is of no more use: whoever started it starts another. */
+static void ask_spawner(int64_t project)
+{
+	if (send(spawner, &project, sizeof project, MSG_NOSIGNAL) == (ssize_t)sizeof project)
+		return;
+	log_line(LOG_WARNING, "no trainer could be started: %s; ending, to be started anew", strerror(errno));
+	kill(getpid(), SIGTERM);
+}
+
 void trainer_after_reply(void *context, const struct env *env)
 {
 	struct context *c = context;
 	struct store   *st;
 	int64_t         due[AT_ONCE];
-	char            prelabel[PATH_MAX];
 	size_t          n;
 	struct err      e = { 0 };
 
 	(void)env;
-	if (supervisor_wake())
-		return;
+	if (supervisor_wake() || supervised())
+		return;         /* one that can't be woken looks once a second */
 	if (context_store(c, &st, &e) < 0 || store_job_due(st, clock_s(), due, AT_ONCE, &n, &e) < 0) {
 		context_failed(c, &e);
 		return;         /* the next event looks again */
 	}
 	if (n == 0)
 		return;
-	if (find_prelabel(prelabel) < 0) {
+	if (spawner < 0) {
 		log_line(LOG_ERROR, "no trainer could be started: prelabel is not beside this program");
 		return;
 	}
 	for (size_t i = 0; i < n; i++)
-		start(prelabel, due[i]);
+		ask_spawner(due[i]);
 }

@@ -18,6 +18,9 @@
  * afterwards, so that any number of threads predict with it at once.  What it
  * answers is checked against the config before it leaves (prediction_check).
  *
+ * The programs that predict are confined (base/sandbox.h): no other process, no
+ * connection.  The trainer is not.
+ *
  * MEMORY.  What predict() returns lives in the scratch arena, which is emptied
  * after each task, or in the model.  ERRORS.  0, or -1 with *e set.  An error of
  * predict() fails the request (503), never the process.

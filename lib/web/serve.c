@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/meter.h"
+#include "base/sandbox.h"
 #include "web/auth.h"
 #include "web/http.h"
 #include "web/route.h"
@@ -360,6 +361,24 @@ static void harden(void)
 	mallopt(M_MMAP_THRESHOLD, (int)KEEP_BYTES);
 }
 
+/* A child that runs MODEL_COMMAND would inherit the filter, and what it needs is not for
+ * us to know.  A kernel that refuses (a container may forbid even this) is no reason to
+ * serve nobody, unless somebody counts on it. */
+static int confine(const struct server *s, struct err *e)
+{
+	const bool         asks = s->service->asks_models && s->env.model_command != NULL;
+	const enum sandbox how = asks ? SANDBOX_OFF : (enum sandbox)s->env.sandbox;
+	const int          rc = sandbox_enter(how);
+
+	if (rc < 0 && how == SANDBOX_STRICT)
+		return err_set(e, ERR_USAGE, "SANDBOX=strict: the kernel refuses: %s", strerror(errno));
+	if (rc < 0)
+		log_line(LOG_WARNING, "no sandbox: the kernel refuses: %s", strerror(errno));
+	else if (rc > 0)
+		log_line(LOG_DEBUG, "no sandbox in this build");
+	return 0;
+}
+
 int serve(const struct service *service)
 {
 	struct server  s = { .service = service };
@@ -387,5 +406,9 @@ int serve(const struct service *service)
 	}
 	auth_init(&s.auth, &s.env);
 	meter_open(s.env.model_dir);
+	if ((service->before != NULL && service->before(&s.env, &e) < 0) || confine(&s, &e) < 0) {
+		log_line(LOG_ERROR, "can't start: %s", e.msg);
+		return 1;
+	}
 	return cgi ? serve_cgi(&s) : serve_fastcgi(&s);
 }

@@ -94,6 +94,10 @@ struct service {
 	 * starts and ends; one that can't open ends the process. */
 	int  (*thread_open)(const struct env *env, void **thread, struct err *e);
 	void (*thread_close)(void *thread);
+	/* Once, before any thread and before the sandbox (base/sandbox.h): for what has to
+	 * start processes later.  May be NULL.  -1 ends the process. */
+	int  (*before)(const struct env *env, struct err *e);
+	bool   asks_models;                /* may run MODEL_COMMAND */
 };
 
 /* The process's exit status: 0 after SIGTERM, 1 when it could not start, 2 when a

@@ -212,9 +212,10 @@ class Backend:
 def settings(folder, **extra):
     """An environment with nothing of prelabel's in it but what is given."""
     ours = ("HOST", "PORT", "MODEL_DIR", "LABEL_STUDIO", "START_TRAINING", "LOGISTIC", "BASIC_AUTH", "WEBHOOK_SECRET", "LOG_LEVEL",
-            "WORKERS", "THREADS", "TRAIN_THREADS", "TOKEN_PATTERN", "MAX_BODY_MB")
+            "WORKERS", "THREADS", "TRAIN_THREADS", "TOKEN_PATTERN", "MAX_BODY_MB", "SANDBOX")
     env = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-    env.update(MODEL_DIR=folder, WORKERS="2", THREADS="4", LOG_LEVEL="INFO")
+    # strict: a system call that the sandbox lacks shows, as a process that ended.
+    env.update(MODEL_DIR=folder, WORKERS="2", THREADS="4", LOG_LEVEL="INFO", SANDBOX="strict")
     # Nothing may leave the machine: the default address of Label Studio is one that refuses at once.
     env.update(LABEL_STUDIO_HOST="http://127.0.0.1:9")
     for k, v in extra.items():

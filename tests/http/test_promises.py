@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from harness import (BUILD, DOCUMENTED, LEGACY, PERSONAL, ROOT, SLOW, Answer, Cgi, Project, Server, Stopwatch, Studio, basic, both, check, choices_config, digest,
+from harness import (BUILD, DOCUMENTED, LEGACY, PERSONAL, ROOT, SLOW, Answer, Cgi, Project, Server, Stopwatch, Studio, basic, both, check, choices_config, content, digest,
                      entries, feed, kill9, number, review, train, wait_for, wrong_prediction, wrong_predictions)
 
 QUIET = {"START_TRAINING_EACH_N_UPDATES": 100000}
@@ -774,6 +774,36 @@ def r18_own_prefix_and_port():
             p.some(8)
             w = train(b, p, v)
             check("a path prefix of Label Studio is kept", number(w) == 1 and seen and all(s.startswith("/labels/studio/api/") for s in seen), (w, seen[:4]))
+
+
+# ---- R26 the programs may ask little of the kernel -------------------------------
+
+def programs_of(b):
+    """{name: (Seccomp, NoNewPrivs)} of the request programs, as the kernel says (proc(5))."""
+    out = {}
+    for pid, command in b.tree().items():
+        name = os.path.basename(command.split(" ")[0])
+        if name in ("predict", "setup", "webhook", "status"):
+            told = dict(line.split(":", 1) for line in content(f"/proc/{pid}/status").decode().splitlines())
+            if told and told["Name"].strip() != "start-trainers":       # it has ended; or it is there to start what is free
+                out[name] = int(told.get("Seccomp", -1)), int(told.get("NoNewPrivs", -1))
+    return out
+
+
+def r26_sandbox():
+    if os.environ.get("SANITIZE"):
+        check("no sandbox in a sanitizer's build", True)
+        return
+    every = {"predict", "setup", "webhook", "status"}
+    own = os.path.join(ROOT, "tests/exec/healthy.py")
+    for title, extra, free in (("as it comes", {"SANDBOX": None}, set()), ("on", {"SANDBOX": "on"}, set()), ("off", {"SANDBOX": "off"}, every),
+                               ("MODEL_COMMAND", {"MODEL_COMMAND": own}, {"predict"})):
+        with Server(**QUIET, **extra) as b:
+            p = Project()
+            b.version(p), b.predict(p, ["x"]), b.hook(p.event("NOTHING"))
+            got = programs_of(b)
+            check(f"all four were looked at: sandbox {title}", set(got) == every, b.tree)
+            check(f"sandbox {title}: the programs are confined, but {sorted(free) or 'none'}", got == {name: (0, 0) if name in free else (2, 1) for name in got}, got)
 
 
 # ---- R19, R27, R28 in passing -----------------------------------------------

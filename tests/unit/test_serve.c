@@ -203,7 +203,7 @@ static void thread_close(void *thread)
 		abort();
 }
 
-static const struct service service = { "testing", routes, countof(routes), thread_open, thread_close };
+static const struct service service = { "testing", routes, countof(routes), .thread_open = thread_open, .thread_close = thread_close };
 
 /* ---- talking to it ------------------------------------------------------------ */
 
