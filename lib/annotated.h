@@ -27,6 +27,7 @@ struct annotated {
 	/* Of the event that is open: */
 	int64_t       event, event_changed;
 	bool          tasks_changed;
+	double        held_s;           /* how long the last one held the store */
 };
 
 /* A task, within annotated_event().  What of it can't be read is counted, named in the
@@ -34,7 +35,8 @@ struct annotated {
 int annotated_put(struct annotated *a, struct span task, const char *where, struct err *e);
 
 /* One write transaction with its event, ended by its counter; none where work() wrote
- * nothing.  work() counts annotation rows in event_changed. */
+ * nothing.  work() counts annotation rows in event_changed.  Before another one right
+ * behind it those get their turn who wait to write. */
 int annotated_event(struct annotated *a, int (*work)(void *arg, struct err *e), void *arg, struct err *e);
 
 #endif

@@ -215,9 +215,14 @@ def t_train_with_many():
         t = threading.Thread(target=lambda: out.append(b.post("/train", body, timeout=60)))
         extra = [p.labelled(f"extra {i}", "positive") for i in range(20)]
         t.start()
-        bad = feed(b, extra)
+        beside = []
+        for e in extra:
+            beside.append((not out, b.hook(e)))
         t.join()
+        bad = [str(a) for _, a in beside if a.status != 201]
         check("every event beside it is stored", not bad, bad)
+        slowest = max(a.seconds for meanwhile, a in beside if meanwhile)
+        check("and waits for a part of the list alone", slowest < 0.6 * out[0].seconds, f"{slowest:.2f} s of {out[0].seconds:.2f} s")
         check("all are taken", out and out[0].status == 202 and out[0].json["changed"] == 3000, out)
         check("3020 labels", b.db("select count(*) from annotation where deleted = 0") == [(3020,)])
 
