@@ -173,6 +173,12 @@ class Backend:
         a.seconds = min(a.seconds, watch.seconds())
         return a
 
+    def warm(self):
+        """Asks each program for something that changes nothing: where one is started by its first request, what is timed
+        afterwards is the answer alone."""
+        for path in ("/predict", "/setup", "/webhook", "/status"):
+            self.get(path)
+
     def version(self, project):
         a = self.setup(project)
         return (a.json or {}).get("model_version") if a.status == 200 else None
@@ -236,8 +242,7 @@ def sanitizer_report(folder):
     """The first report of a sanitizer in the logs of a folder, or ''."""
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         if name.endswith(".log"):
-            with open(os.path.join(folder, name), errors="replace") as f:
-                text = f.read()
+            text = content(os.path.join(folder, name)).decode("utf-8", "replace")
             m = re.search(r"(AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:)", text)
             if m:
                 return text[max(0, m.start() - 200):m.start() + 900]

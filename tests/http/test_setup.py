@@ -1,11 +1,12 @@
 """test_setup.py - POST /setup: label config in, version out; what the version string depends on."""
-from harness import NER, SLOW, Project, Server, VERSION, both, check, choices_config, digest, entries, feed, number, train, wait_for, wrong_predictions
+from harness import NER, SLOW, Project, Server, VERSION, both, check, choices_config, content, digest, entries, feed, number, train, wait_for, wrong_predictions
 
 
 @both
 def t_cold_start(open_backend):
     with open_backend() as b:
         p = Project()
+        b.warm()
         a = b.timed(lambda: b.setup(p))
         check("200 and exactly a model_version", a.status == 200 and isinstance(a.json, dict) and set(a.json) == {"model_version"}, a)
         v = b.version(p)
@@ -200,7 +201,7 @@ def t_ignored_fields(open_backend):
         body = p.setup_body()
         del body["hostname"], body["access_token"], body["extra_params"]
         check("hostname and access_token may be absent", b.post("/setup", body).json == {"model_version": v})
-        raw = b"".join(open(b.dir + "/" + f, "rb").read() for f in ("prelabel.sqlite3", "prelabel.sqlite3-wal") if __import__("os").path.exists(b.dir + "/" + f))
+        raw = b"".join(content(b.dir + "/" + f) for f in ("prelabel.sqlite3", "prelabel.sqlite3-wal"))
         check("the access token is not in the store", b"e2e0e2e0" not in raw and len(raw) > 0)
 
 

@@ -103,6 +103,7 @@ def t_status_during_training():
         for k in range(0, 3000, 1000):
             b.hook(p.created_many(many[k:k + 1000]))
         v = b.version(p)
+        b.warm()
         b.hook(p.event("START_TRAINING"))
         worst = {}
 

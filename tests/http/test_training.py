@@ -27,6 +27,7 @@ def t_nth_annotation(open_backend):
     with open_backend(START_TRAINING_EACH_N_UPDATES=10) as b:
         p = Project()
         v0 = b.version(p)
+        b.warm()
         answers = [b.timed(lambda e=e: b.hook(e)) for e in p.some(10)]
         check("nine events: no training, the counter counts", [(a.status, a.json.get("counter"), a.json.get("training")) for a in answers[:9]]
               == [(201, i, "no") for i in range(1, 10)], [str(a) for a in answers[:9]])
@@ -317,6 +318,7 @@ def t_no_call_inside_a_request():
             well.wait(30)
             return False
         ls.fault = hang
+        b.warm()
         b.version(p)
         asked = [lambda e=e: b.hook(e) for e in p.some(5)] + [lambda: b.predict(p, ["x"]), lambda: b.setup(p), lambda: b.get("/health"), lambda: b.hook(p.event("START_TRAINING"))]
         worst = max(b.timed(ask).seconds for ask in asked)

@@ -221,9 +221,11 @@ def serve(name):
                     procs[i] = start(commands[i], env)
         if server.poll() is None:
             server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(6)
-            except subprocess.TimeoutExpired:
+            end = time.time() + 6
+            while server.poll() is None and time.time() < end:
+                reap_others(procs)                  # Apache waits for its programs, which are ours once their starter ended
+                time.sleep(0.01)
+            if server.poll() is None:
                 server.kill()
         status = server.wait()
     finally:
