@@ -852,16 +852,16 @@ def t_metrics_file_moved_away():
         path = os.path.join(b.dir, "metrics")
         os.rename(path, path + ".old")
         b.predict(p, ["x"] * 2)
-        m = settle(b, lambda m: m.value(TASKS) == 2, 2)
+        m = settle(b, lambda m: m.value(TASKS) == 2)
         check("moved away: the counters begin at 0", m.value(TASKS) == 2 and os.path.isfile(path), f"{m.value(TASKS)} {os.listdir(b.dir)}")
         other, before = Cgi(folder=b.dir, **QUIET), m.value(TASKS)
         for _ in range(3):
             other.predict(p, ["x"])
-        m = settle(b, lambda m: m.value(TASKS) == before + 3, 2)
+        m = settle(b, lambda m: m.value(TASKS) == before + 3)
         check("moved away: a program that came later counts into the same sum", m.value(TASKS) == before + 3 == scrape(other).value(TASKS), (before, m.value(TASKS), scrape(other).value(TASKS)))
         os.rename(path + ".old", path)
         b.predict(p, ["x"])
-        m = settle(b, lambda m: m.value(TASKS) == 6, 2)
+        m = settle(b, lambda m: m.value(TASKS) == 6)
         check("moved back: the old numbers go on", m.value(TASKS) == 6, m.value(TASKS))
 
 
@@ -1370,7 +1370,7 @@ def t_metrics_store_damaged_under_way():
         # What has read it before may still know it; a new program can't.
         for pid in [pid for pid, cmd in b.tree().items() if re.search(r"(^|/)status\b", cmd)]:
             kill9(pid)
-        a = wait_for(lambda: (lambda a: a if a.status == 200 else None)(b.get("/metrics")), 10)
+        a = wait_for(lambda: (lambda a: a if a.status == 200 else None)(b.get("/metrics")))
         m = Metrics(a.body) if a else None
         check("and for new programs: 200, store_up 0, no family of the store, those of the programs", m and not down(m), m and down(m))
         check("/livez 200", b.get("/livez").status == 200)

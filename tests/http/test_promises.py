@@ -854,7 +854,7 @@ def r28_stop_during_training():
         p, v = big_project(b)
         b.hook(p.event("START_TRAINING"))
         wait_for(lambda: trainers(b), 30, 0.005)
-        watch = Stopwatch(b.tree())
+        watch = Stopwatch([*b.tree(), *b.serving()])
         left = b.stop()
         took = watch.seconds()
         check("SIGTERM during a training: all gone within 5 s", not left and took < 5 * SLOW, (left, took))
@@ -888,7 +888,7 @@ def r28_stop_under_load():
             t.start()
         wait_for(lambda: len(acknowledged) > 10)
         time.sleep(0.4)
-        wait_for(lambda: len(acknowledged) > 10, 5)         # where a program starts with its first event
+        wait_for(lambda: len(acknowledged) > 10)        # where a program starts with its first event
         left = b.stop()
         stop.set()
         for t in threads:

@@ -39,7 +39,7 @@ def t_sync():
     p = Project()
     with Studio(p) as ls, Server(LABEL_STUDIO_HOST=ls.url, LABEL_STUDIO_API_KEY=ls.key, START_TRAINING_EACH_N_UPDATES=10) as b:
         b.version(p)
-        wait_for(lambda: job(b) and idle(b), 10)
+        wait_for(lambda: job(b) and idle(b), 60)
         p.some(8)
         code, out, err = b.cli("sync", "--json")
         said = json.loads(out) if code == 0 else None
@@ -52,14 +52,14 @@ def t_sync():
         code, out, err = b.cli("sync")
         check("in words", code == 0 and out == "project 1: 7 tasks read, 3 annotations new or changed, 1 deleted, 0 could not be read; "
               "a training is queued\n", (code, out, err))
-        check("that training is run", wait_for(lambda: number(b.version(p)) == 1 and idle(b), 20), lambda: job(b))
+        check("that training is run", wait_for(lambda: number(b.version(p)) == 1 and idle(b), 60), lambda: job(b))
         check("a change without a later updated_at is taken over", b.db("SELECT ground_truth FROM annotation WHERE id = 4") == [(1,)])
         before = rows(b), b.db("SELECT updates FROM project")
         code, out, err = b.cli("sync")
         check("in line: nothing changes", code == 0 and " 0 annotations new or changed, 0 deleted" in out and
               (rows(b), b.db("SELECT updates FROM project")) == before, (code, out, err))
         # The reading after the start may still be due: it trains nothing either.
-        check("nor is a training queued", wait_for(lambda: idle(b), 20) and number(b.version(p)) == 1, lambda: job(b))
+        check("nor is a training queued", wait_for(lambda: idle(b), 60) and number(b.version(p)) == 1, lambda: job(b))
 
 
 def t_sync_says_why_not():
@@ -100,7 +100,7 @@ def t_sync_loses_its_lease():
         ls.fault = drip
 
         def take_over():
-            wait_for(lambda: exports(ls), 20)
+            wait_for(lambda: exports(ls), 60)
             with sqlite3.connect(b.dir + "/prelabel.sqlite3", timeout=20) as db:
                 db.execute("UPDATE train_job SET owner = 'another', attempt = attempt + 1 WHERE state = 'running'")
         threading.Thread(target=take_over, daemon=True).start()
@@ -130,8 +130,8 @@ def t_first_connection():
         with Studio(p, kind=kind) as ls, Server(LABEL_STUDIO_HOST=ls.url, LABEL_STUDIO_API_KEY=ls.key) as b:
             v = b.version(p)
             check(f"{kind}: /setup answers the cold start", number(v) == 0, v)
-            check(f"{kind}: soon there is a trained version, without a webhook", number(b.wait_version(p, v, 20)) == 1, lambda: job(b))
-            wait_for(lambda: idle(b), 10)
+            check(f"{kind}: soon there is a trained version, without a webhook", number(b.wait_version(p, v, 60)) == 1, lambda: job(b))
+            wait_for(lambda: idle(b), 60)
             check(f"{kind}: the job says why it was", job(b)[:2] == ("done", "connect"), lambda: job(b))
             for _ in range(5):
                 b.setup(p)
@@ -141,12 +141,12 @@ def t_first_connection():
     p.some(7)
     with Studio(p) as ls, Server(LABEL_STUDIO_HOST=ls.url, LABEL_STUDIO_API_KEY=ls.key) as b:
         b.version(p)
-        wait_for(lambda: job(b) and idle(b), 10)
+        wait_for(lambda: job(b) and idle(b), 60)
         check("7 of 10: read, not trained", b.counter(p) == 7 and number(b.version(p)) == 0 and
               job(b) == ("done", "connect", None), lambda: job(b))
         v0 = b.version(p)
         feed(b, p.some(3, start=7))
-        check("three more by webhook: trained", number(v0) == 0 and number(b.wait_version(p, v0, 20)) == 1, lambda: job(b))
+        check("three more by webhook: trained", number(v0) == 0 and number(b.wait_version(p, v0, 60)) == 1, lambda: job(b))
     with Server() as b:
         b.version(Project())
         time.sleep(0.3)
@@ -158,13 +158,14 @@ def t_after_a_start():
     p = Project()
     with Studio(p) as ls, Server(LABEL_STUDIO_HOST=ls.url, LABEL_STUDIO_API_KEY=ls.key) as b:
         b.version(p)
-        wait_for(lambda: job(b) and idle(b), 10)
+        wait_for(lambda: job(b) and idle(b), 60)
         b.stop()
         p.some(12)
         before = exports(ls)
         b.start()
-        check("found and trained on", wait_for(lambda: b.db("SELECT max(number) FROM model_version") == [(1,)], 20), lambda: job(b))
-        wait_for(lambda: idle(b), 10)
+        if not check("found and trained on", wait_for(lambda: b.db("SELECT max(number) FROM model_version") == [(1,)]), lambda: job(b)):
+            return
+        wait_for(lambda: idle(b), 60)
         check("by the reading of the start", job(b)[1] == "sync" and exports(ls) == before + 1, lambda: (job(b), ls.paths()))
         time.sleep(2.5)
         check("once", exports(ls) == before + 1, ls.paths)
@@ -172,9 +173,12 @@ def t_after_a_start():
         with sqlite3.connect(b.dir + "/prelabel.sqlite3", timeout=20) as db:
             db.execute("CREATE TRIGGER full BEFORE INSERT ON train_job BEGIN SELECT RAISE(ABORT, 'no room'); END")
         b.start()
-        time.sleep(4)
-        said = [line for line in b.log_text().splitlines() if "not yet read" in line]
-        check("one that can't be asked for is said once, not once a second", len(said) == 1 and "the store refuses" in said[0], said)
+
+        def said():
+            return [line for line in b.log_text().splitlines() if "not yet read" in line]
+        wait_for(said, 60)
+        time.sleep(3)
+        check("one that can't be asked for is said once, not once a second", len(said()) == 1 and "the store refuses" in said()[0], said)
 
 
 def t_what_reads_is_in_nobodys_way():
@@ -182,7 +186,7 @@ def t_what_reads_is_in_nobodys_way():
     p = Project()
     with Studio(p) as ls, Server(LABEL_STUDIO_HOST=ls.url, LABEL_STUDIO_API_KEY="0" * 40) as b:
         b.version(p)
-        check("a refused key: the job ends", wait_for(lambda: (job(b) or [0])[0] == "skipped", 10), lambda: job(b))
+        check("a refused key: the job ends", wait_for(lambda: (job(b) or [0])[0] == "skipped", 60), lambda: job(b))
         check("and says so", "refused the key" in (job(b)[2] or "") and "refused the key" in (status_error(b) or ""), lambda: (job(b), status_error(b)))
         seen = len(ls.seen)
         for _ in range(5):
@@ -191,18 +195,18 @@ def t_what_reads_is_in_nobodys_way():
         check("/setup asks for no other", len(ls.seen) == seen, ls.paths())
         v0 = b.version(p)
         feed(b, p.some(10))
-        check("the webhooks are trained on", number(v0) == 0 and number(b.wait_version(p, v0, 20)) == 1, lambda: job(b))
+        check("the webhooks are trained on", number(v0) == 0 and number(b.wait_version(p, v0, 60)) == 1, lambda: job(b))
     p = Project()
     with Studio(p) as ls, Server(LABEL_STUDIO_HOST=ls.url, LABEL_STUDIO_API_KEY=ls.key) as b:
         ls.fault = lambda h, path: h.fail(503, "starting up") or True
         v = b.version(p)
-        wait_for(lambda: exports(ls) or len(ls.seen) > 2, 10)
+        wait_for(lambda: exports(ls) or len(ls.seen) > 2, 60)
         feed(b, p.some(10))
         check("503: predictions go on", not wrong_predictions(b.predict(p, ["x"]), 1, p))
         check("503: a training that is due takes the reading's place", wait_for(lambda: job(b)[1] == "updates" and (job(b)[0] != "running"), 30), lambda: job(b))
         ls.fault = None
         b.hook(p.event("START_TRAINING"))
-        check("well again: it trains", number(b.wait_version(p, v, 20)) == 1, lambda: job(b))
+        check("well again: it trains", number(b.wait_version(p, v, 60)) == 1, lambda: job(b))
 
 
 # ---- R18, R29: a Label Studio that misbehaves ----------------------------------------
