@@ -5,6 +5,7 @@
 #   boot.sh DESTDIR PREFIX      called by ci.sh
 #   BOOT_WAYS="systemd systemd-sockets"     tests/http through these (tests/systemd/serve.py)
 #   BOOT_GROUPS="basics webhook"            these of its groups
+#   BOOT_SECONDS=740                        for all of it, which is most of what .ci/run gives the step
 #
 # Where namespaces, mounts or cgroups are not to be had, it says so, and tests/http runs
 # under the restrictions of prelabel.service alone (serve.py confined).
@@ -32,13 +33,14 @@ if [ "${1:-}" = inside ]; then
     mount -t tmpfs none /sys/fs/cgroup
     mount -t cgroup2 none /sys/fs/cgroup
     mount -o remount,bind,ro /
-    # Of the machine's own units the journal alone.
+    # Of the machine's own units the journal alone: nothing else is started, and the manager
+    # reads the names of all that there are again whenever units come or go, as they do here.
+    mkdir /run/units
+    (cd /lib/systemd/system && cp -a --parents ./*.target ./*.slice systemd-journald.s* systemd-journald-dev-log.socket \
+        ./*.target.wants/systemd-journald.s* ./*.target.wants/systemd-journald-dev-log.socket /run/units)
+    mount --bind /run/units /lib/systemd/system
     rm -rf /etc/systemd/system
     mkdir -p /etc/systemd/system
-    for wants in /usr/lib/systemd/system/*.target.wants/* /lib/systemd/system/*.target.wants/*; do
-        case $wants in *journald.s* | *journald-dev-log.socket) continue ;; esac
-        [ ! -e "$wants" ] || ln -sf /dev/null "/etc/systemd/system/${wants##*/}"
-    done
     if [ $devices = no ]; then
         echo "     no device nodes here: without PrivateDevices=" >>"$out/log"
         for unit in prelabel prelabel@ prelabel-train; do
@@ -51,14 +53,14 @@ if [ "${1:-}" = inside ]; then
         --log-target=null --show-status=no
 fi
 
-dest=$1 prefix=$2
+dest=$1 prefix=$2 seconds=${BOOT_SECONDS:-740}
 out=$dest/boot
 mkdir -p "$out"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 cp "$here/fastcgi.py" "$out/"
 mkdir "$out/tests"
 cp -R "$here" "$here/../http" "$here/../web" "$out/tests/"
-sed "s/@PORT@/$port/g; s|@PREFIX@|$prefix|g; s/@WAYS@/${BOOT_WAYS-systemd systemd-sockets}/; s/@GROUPS@/${BOOT_GROUPS:-}/; s/@TIMES@/${TIMES:-}/" >"$out/probe.sh" <<'END'
+sed "s/@PORT@/$port/g; s|@PREFIX@|$prefix|g; s/@WAYS@/${BOOT_WAYS-systemd systemd-sockets}/; s/@GROUPS@/${BOOT_GROUPS:-}/; s/@TIMES@/${TIMES:-}/; s/@UNTIL@/$(($(date +%s) + seconds))/" >"$out/probe.sh" <<'END'
 # Run by systemd.  Every line of the log is a check.
 cd /run/out
 exec 2>>trace
@@ -124,25 +126,21 @@ systemd-tmpfiles --create --prefix=/run/log/journal
 install -m 4755 /usr/bin/systemctl /run/systemctl
 install -d -o prelabel -g prelabel /run/systemd/system /var/lib/prelabel-http
 for way in @WAYS@; do
-    # All through prelabel.service.  Through the sockets what is about requests: those tests
-    # that start and kill a server many times are bounded by its time, here by systemd's.
-    groups='@GROUPS@'
-    [ "$way$groups" != systemd-sockets ] || groups='basics contract predict setup status webhook'
-    setpriv --reuid=prelabel --regid=prelabel --groups=systemd-journal env -i PATH="$PATH" LANG=C.UTF-8 LIMIT=300 TIMES=@TIMES@ \
+    setpriv --reuid=prelabel --regid=prelabel --groups=systemd-journal env -i PATH="$PATH" LANG=C.UTF-8 LIMIT=$((@UNTIL@ - $(date +%s))) TIMES=@TIMES@ \
         UNITS=@PREFIX@/lib/systemd/system WEB_STAGE=@PREFIX@ BUILD=@PREFIX@/lib/prelabel SYSTEMCTL=/run/systemctl \
-        TMPDIR=/var/lib/prelabel-http /usr/bin/python3 -B tests/web/suite.py $way $groups >http-$way 2>&1
+        TMPDIR=/var/lib/prelabel-http /usr/bin/python3 -B tests/web/suite.py $way @GROUPS@ >http-$way 2>&1
 done
 echo end >>trace
 systemctl --force --force poweroff
 END
 status=0
-timeout -k 5 700 unshare -fpmCui --mount-proc --kill-child sh "$here/boot.sh" inside "$dest" "$prefix" "$out" >"$out/unshare" 2>&1 </dev/null || status=$?
+timeout -k 5 $((seconds + 40)) unshare -fpmCui --mount-proc --kill-child sh "$here/boot.sh" inside "$dest" "$prefix" "$out" >"$out/unshare" 2>&1 </dev/null || status=$?
 touch "$out/log"
 if [ ! -e "$out/trace" ]; then
     echo "     systemd can't be process 1 here: $(tail -n 1 "$out/unshare")"
     # The same programs under the unit's restrictions at least.
     # shellcheck disable=SC2086
-    UNITS=$dest$prefix/lib/systemd/system BUILD=$dest$prefix/lib/prelabel LIMIT=300 \
+    UNITS=$dest$prefix/lib/systemd/system BUILD=$dest$prefix/lib/prelabel LIMIT=$seconds \
         /usr/bin/python3 -B "$here/../web/suite.py" confined ${BOOT_GROUPS:-} >"$out/http-confined" 2>&1 || true
 else
     grep -q '^end$' "$out/trace" || echo "FAIL process 1: came to its end [status $status: $(tail -n 3 "$out/trace" | tr '\n' ' ')]" >>"$out/log"

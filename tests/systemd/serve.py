@@ -22,6 +22,8 @@ systemctl with the right to start units.
 """
 import glob
 import os
+import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -69,7 +71,7 @@ class Copy:
     """The units of this run, written; their names begin with ours."""
 
     def __init__(self):
-        self.me = f"prelabel-{os.getpid()}"
+        self.me = "prelabel-" + secrets.token_hex(6)        # a process's number comes again, and the journal remembers
         self.folder, self.there = model_dir()
         values = dict({k: os.environ[k] for k in SETTINGS + ("HOST", "PORT") if k in os.environ}, MODEL_DIR=self.folder)
         self.conf = write(f"{RUN}/{self.me}.conf", "".join(f"{k}={quoted(v)}\n" for k, v in values.items()))
@@ -95,9 +97,11 @@ def run(*argv, **kw):
     return subprocess.Popen(argv, env=kw.pop("env", ENV), stdin=subprocess.DEVNULL, stdout=2, preexec_fn=die_with_parent, **kw)
 
 
-def serve(name, stop):
-    """The service of that name, until it ends for good or is to; its exit status."""
-    start = run(SYSTEMCTL, "start", name)
+def serve(name, others, stop):
+    """The service of that name and what goes with it, until it ends for good or is to; its exit status, 1 where another
+    has failed."""
+    services = [n for n in (name, *others) if n.endswith(".service")]
+    start = run(SYSTEMCTL, "start", name, *(n for n in others if n not in services))
     while not stop and start.poll() is None:
         time.sleep(0.02)
     pid = systemctl("show", "-P", "MainPID", name)
@@ -107,12 +111,13 @@ def serve(name, stop):
         while not stop and systemctl("show", "-P", "ActiveState", name) in ("activating", "deactivating"):
             time.sleep(0.1)
         pid = systemctl("show", "-P", "MainPID", name)
-    systemctl("stop", name)
-    return int(systemctl("show", "-P", "ExecMainStatus", name) or 1)
+    systemctl("stop", name, *others)
+    ends = re.findall(r"^Result=(.*)\nExecMainStatus=(\d+)$", systemctl("show", "-p", "Result,ExecMainStatus", *services), re.M)
+    return int(ends[0][1]) or int(any(result != "success" for result, _ in ends[1:]))
 
 
 def ordinary(copy, stop):
-    return serve(copy.service("prelabel.service", "RuntimeDirectory=", f"RuntimeDirectory={copy.me}", f"Environment=XDG_RUNTIME_DIR=%t/{copy.me}"), stop)
+    return serve(copy.service("prelabel.service", "RuntimeDirectory=", f"RuntimeDirectory={copy.me}", f"Environment=XDG_RUNTIME_DIR=%t/{copy.me}"), (), stop)
 
 
 def activated(copy, stop):
@@ -123,13 +128,11 @@ def activated(copy, stop):
     names = [sockets.replace("@", "@" + n) for n in PROGRAMS]
     services = [n.replace(".socket", ".service") for n in names]
     nginx_argv = " ".join(map(quoted, nginx(at)[-1]))
-    write(f"{RUN}/{copy.me}.service", f"[Service]\nType=exec\nUser=prelabel\nEnvironment={quoted('MODEL_DIR=' + copy.folder)}\nExecStart={nginx_argv}\n")
-    systemctl("start", *names)
-    status = serve(copy.me + ".service", stop)
-    systemctl("stop", *names, *services)
-    failed = [n for n in services if systemctl("show", "-P", "Result", n) != "success"]
+    write(f"{RUN}/{copy.me}.service", f"[Unit]\nAfter={' '.join(names)}\n[Service]\nType=exec\nUser=prelabel\n"
+                                      f"Environment={quoted('MODEL_DIR=' + copy.folder)}\nExecStart={nginx_argv}\n")
+    status = serve(copy.me + ".service", (*names, *services), stop)
     shutil.rmtree(at, ignore_errors=True)
-    return 1 if status or failed else 0
+    return status
 
 
 def confined():
@@ -151,14 +154,13 @@ def main():
     for s in (signal.SIGTERM, signal.SIGINT):
         signal.signal(s, lambda *_: stop.append(1))
     # Killed ourselves, we take the units along: systemd would start them again.
-    watch = subprocess.Popen(["/bin/sh", "-c", 'trap "" TERM INT; read none; exec "$0" stop "$1.service" "$1@*.socket" "$1@*.service"', SYSTEMCTL, copy.me],
-                     env=ENV, stdin=subprocess.PIPE)
+    watch = subprocess.Popen(["/bin/sh", "-c", 'trap "" TERM INT; read ended || "$0" stop "$1.service" "$1@*.socket" "$1@*.service"; rm -rf "$2/$1"[.@]*',
+                              SYSTEMCTL, copy.me, RUN], env=ENV, stdin=subprocess.PIPE)
     journal = run("journalctl", "-q", "-f", "-o", "cat", "-n", "all", *(w for n in ("", *("@" + n for n in PROGRAMS)) for w in ("-u", f"{copy.me}{n}.service")))
     status = {"systemd": ordinary, "systemd-sockets": activated}[sys.argv[1]](copy, stop)
     time.sleep(0.1)                         # the journal's last lines
     journal.terminate()
-    watch.stdin.close()
-    watch.wait()
+    watch.communicate(b"ended\n")
     return status if stop else status or 1
 
 
