@@ -328,6 +328,7 @@ def r05_each_process_killed():
     for kind in ("lighttpd", "cgi/predict", "cgi/setup", "cgi/webhook", "cgi/status", "supervisor"):
         with Server(START_TRAINING_EACH_N_UPDATES=6, WORKERS=1) as b:
             p = Project()
+            b.warm()
             v = b.version(p)
             pid = b.proc.pid if kind == "supervisor" else next((i for i, c in b.tree().items() if kind in c.split(" -")[0].split(" ")[0] or kind in c), None)
             if not check(f"{kind} is there", pid, b.tree):

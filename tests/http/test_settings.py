@@ -149,6 +149,7 @@ def t_log_level():
 def t_workers_and_threads():
     for w, t in ((1, 1), (3, 2)):
         with Server(WORKERS=w, THREADS=t) as b:
+            b.warm()
             n = sum("/cgi/predict" in c or c.split(" ")[0].endswith("predict") for c in b.tree().values())
             check(f"WORKERS={w}: {w} predict processes", n == w, b.tree())
             pid = next(p for p, c in b.tree().items() if "/cgi/predict" in c or c.split(" ")[0].endswith("predict"))
