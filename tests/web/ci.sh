@@ -50,6 +50,12 @@ if env REQUEST_METHOD=GET SCRIPT_NAME=/health MODEL_DIR="$WEB_STAGE/data" HTTP_A
 else
     failed=$((failed + 1)); echo "FAIL settings with CR LF and blanks are what they look like"
 fi
+way="lighttpd of one's own"
+if tests/ways "$way" 2>"$BUILD/ways.log" | grep -qE "^\| $way \| .* \| [0-9.]+ s \| [0-9]+ MB \|\$"; then
+    passed=$((passed + 1)); echo "ok   tests/ways measures a line of README.md's table"
+else
+    failed=$((failed + 1)); echo "FAIL tests/ways measures a line of README.md's table [$(tail -n 3 "$BUILD/ways.log" | tr '\n' ' ')]"
+fi
 
 for server; do
     # shellcheck disable=SC2086
