@@ -101,7 +101,7 @@ def serve(name, others, stop):
     """The service of that name and what goes with it, until it ends for good or is to; its exit status, 1 where another
     has failed."""
     services = [n for n in (name, *others) if n.endswith(".service")]
-    start = run(SYSTEMCTL, "start", name, *(n for n in others if n not in services))
+    start = run(SYSTEMCTL, "start", name)
     while not stop and start.poll() is None:
         time.sleep(0.02)
     pid = systemctl("show", "-P", "MainPID", name)
@@ -128,7 +128,7 @@ def activated(copy, stop):
     names = [sockets.replace("@", "@" + n) for n in PROGRAMS]
     services = [n.replace(".socket", ".service") for n in names]
     nginx_argv = " ".join(map(quoted, nginx(at)[-1]))
-    write(f"{RUN}/{copy.me}.service", f"[Unit]\nAfter={' '.join(names)}\n[Service]\nType=exec\nUser=prelabel\n"
+    write(f"{RUN}/{copy.me}.service", f"[Unit]\nWants={' '.join(names)}\nAfter={' '.join(names)}\n[Service]\nType=exec\nUser=prelabel\n"
                                       f"Environment={quoted('MODEL_DIR=' + copy.folder)}\nExecStart={nginx_argv}\n")
     status = serve(copy.me + ".service", (*names, *services), stop)
     shutil.rmtree(at, ignore_errors=True)
