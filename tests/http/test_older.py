@@ -297,6 +297,7 @@ def t_delete_loses_nothing(open_backend):
         b.post("/train", {"project": p.key})
         v = b.wait_version(p, old)
         settled(b)
+        wait_for(lambda: b.db("select n_held_out from model_version")[0][0])       # the trainer goes on to measure itself
         before = b.db("select * from annotation"), b.db("select * from task"), b.db("select * from model_version")
         for path, body in (("/delete", {"project": p.key}), ("/duplicate_model", {"project_src": p.key, "project_dst": "2.5"})):
             a = b.post(path, body)
