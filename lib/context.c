@@ -42,7 +42,7 @@ void context_failed(struct context *c, const struct err *e)
 	if (c->store == NULL)
 		return;
 	store_rollback(c->store);
-	if (e->code == ERR_STORE || e->code == ERR_DAMAGED || e->code == ERR_DISK) {
+	if (e->code == ERR_STORE || e->code == ERR_DAMAGED || e->code == ERR_DISK || store_stuck(c->store)) {
 		store_close(c->store);
 		c->store = NULL;
 	}

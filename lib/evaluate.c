@@ -2,6 +2,7 @@
 #include "evaluate.h"
 
 #include "crossval.h"
+#include "document.h"
 #include "examples.h"
 #include "import.h"
 #include "learn/metrics.h"
@@ -107,11 +108,11 @@ static int add_row(struct tally *t, struct span label, const struct prediction *
 	if (predicted < 0)
 		return err_set(e, ERR_DAMAGED, "the model names no label of the config");
 	if (t->n_rows == t->cap_rows) {
-		t->cap_rows = t->cap_rows * 2 + 1024;
-		grown = realloc(t->row, t->cap_rows * sizeof *grown);
+		grown = realloc(t->row, (t->cap_rows * 2 + 1024) * sizeof *grown);
 		if (grown == NULL)
 			return err_memory(e);
 		t->row = grown;
+		t->cap_rows = t->cap_rows * 2 + 1024;
 	}
 	t->row[t->n_rows++] = (struct row){ (uint32_t)gold, (uint32_t)predicted,
 		gold < p->n_proba && p->trained[gold], gold < p->n_proba ? p->proba[gold] : 0 };
@@ -128,7 +129,7 @@ static json_object *real(double x)
 	return json_object_new_double_s(x, text);
 }
 
-static json_object *per_label(const struct tally *t, const struct metrics *m)
+static json_object *per_label(const struct tally *t, const struct metrics *m, bool *ok)
 {
 	json_object *all = json_object_new_object();
 
@@ -139,31 +140,42 @@ static json_object *per_label(const struct tally *t, const struct metrics *m)
 		if (l->support == 0 && l->predicted == 0)
 			continue;
 		one = json_object_new_object();
-		json_object_object_add(one, "precision", real(metrics_precision(m, i)));
-		json_object_object_add(one, "recall", real(metrics_recall(m, i)));
-		json_object_object_add(one, "f1", real(metrics_f1(m, i)));
-		json_object_object_add(one, "support", json_object_new_int64((int64_t)l->support));
-		json_object_object_add(all, t->name[i].p, one);
+		document_add(one, "precision", real(metrics_precision(m, i)), ok);
+		document_add(one, "recall", real(metrics_recall(m, i)), ok);
+		document_add(one, "f1", real(metrics_f1(m, i)), ok);
+		document_add(one, "support", json_object_new_int64((int64_t)l->support), ok);
+		document_add(all, t->name[i].p, one, ok);
 	}
 	return all;
 }
 
-static json_object *confusion(const struct tally *t)
+/* The member of that name; made where there is none; NULL when it can't be. */
+static json_object *member_of(json_object *o, const char *key, json_object *(*make)(void), bool *ok)
 {
-	json_object *all = json_object_new_object(), *of, *count;
+	json_object *value = NULL;
+
+	if (o != NULL && !json_object_object_get_ex(o, key, &value)) {
+		document_add(o, key, make(), ok);
+		(void)json_object_object_get_ex(o, key, &value);
+	}
+	return value;
+}
+
+static json_object *zero(void)
+{
+	return json_object_new_int64(0);
+}
+
+static json_object *confusion(const struct tally *t, bool *ok)
+{
+	json_object *all = json_object_new_object();
 
 	for (size_t i = 0; i < t->n_rows; i++) {
-		const char *gold = t->name[t->row[i].gold].p, *predicted = t->name[t->row[i].predicted].p;
+		json_object *of = member_of(all, t->name[t->row[i].gold].p, json_object_new_object, ok);
+		json_object *count = member_of(of, t->name[t->row[i].predicted].p, zero, ok);
 
-		if (!json_object_object_get_ex(all, gold, &of)) {
-			of = json_object_new_object();
-			json_object_object_add(all, gold, of);
-		}
-		if (!json_object_object_get_ex(of, predicted, &count)) {
-			count = json_object_new_int64(0);
-			json_object_object_add(of, predicted, count);
-		}
-		json_object_int_inc(count, 1);
+		if (count != NULL)
+			json_object_int_inc(count, 1);
 	}
 	return all;
 }
@@ -172,23 +184,30 @@ static json_object *document(const struct tally *t, struct err *e)
 {
 	const bool     sets = t->sets.label != NULL;
 	struct metrics m = t->sets;
-	json_object   *o = NULL;
+	json_object   *o;
+	bool           ok = true;
 
 	if (!sets && metrics_init(&m, t->n, e) < 0)
 		return NULL;
 	for (size_t i = 0; i < t->n_rows; i++)
 		metrics_add_row(&m, t->row[i].gold, t->row[i].predicted, t->row[i].trained, t->row[i].p);
 	o = json_object_new_object();
-	json_object_object_add(o, "n", json_object_new_int64((int64_t)m.n));
-	json_object_object_add(o, "accuracy", real(metrics_accuracy(&m)));
-	json_object_object_add(o, "macro_f1", real(metrics_macro_f1(&m)));
-	json_object_object_add(o, "log_loss", m.n_loss == 0 ? NULL : real(metrics_log_loss(&m)));
-	json_object_object_add(o, "per_label", per_label(t, &m));
-	json_object_object_add(o, "confusion", sets ? NULL : confusion(t));
-	json_object_object_add(o, "unreadable", json_object_new_int64(t->unreadable));
+	document_add(o, "n", json_object_new_int64((int64_t)m.n), &ok);
+	document_add(o, "accuracy", real(metrics_accuracy(&m)), &ok);
+	document_add(o, "macro_f1", real(metrics_macro_f1(&m)), &ok);
+	if (m.n_loss == 0)
+		document_add_null(o, "log_loss", &ok);
+	else
+		document_add(o, "log_loss", real(metrics_log_loss(&m)), &ok);
+	document_add(o, "per_label", per_label(t, &m, &ok), &ok);
+	if (sets)
+		document_add_null(o, "confusion", &ok);
+	else
+		document_add(o, "confusion", confusion(t, &ok), &ok);
+	document_add(o, "unreadable", json_object_new_int64(t->unreadable), &ok);
 	if (!sets)
 		metrics_clear(&m);
-	return o;
+	return document_finished(o, ok, e);
 }
 
 /* ---- on a file -------------------------------------------------------------------------- */

@@ -21,14 +21,14 @@ struct reading {
 
 static int add(struct example_set *set, const struct example *ex, struct err *e)
 {
-	struct example *grown;
-
 	if (set->n == set->cap) {
-		set->cap = set->cap == 0 ? 1024 : set->cap * 2;
-		grown = realloc(set->v, set->cap * sizeof *grown);
+		const size_t    cap = set->cap == 0 ? 1024 : set->cap * 2;
+		struct example *grown = realloc(set->v, cap * sizeof *grown);
+
 		if (grown == NULL)
 			return err_memory(e);
 		set->v = grown;
+		set->cap = cap;
 	}
 	set->v[set->n++] = *ex;
 	return 0;

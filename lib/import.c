@@ -97,8 +97,9 @@ int jsonl_read(const char *path, const struct jsonl *how, struct err *e)
 			rc = 0;
 		}
 	}
-	if (rc == 0 && ferror(f))
-		rc = err_set(e, ERR_USAGE, "%.100s: %s", path, strerror(errno));
+	/* getline() without memory looks like the end of the file, and is none. */
+	if (rc == 0 && !feof(f))
+		rc = errno == ENOMEM ? err_memory(e) : err_set(e, ERR_USAGE, "%.100s: %s", path, strerror(errno));
 	fclose(f);
 	free(line);
 	arena_clear(&a);
@@ -330,6 +331,7 @@ int import_file(struct store *st, const struct env *env, int64_t id, const char 
 	FILE   *f = fopen(path, "re");
 	int64_t row;
 	int     c;
+	bool    whole;
 
 	*result = (struct reconcile_result){ 0 };
 	if (f == NULL)
@@ -337,7 +339,12 @@ int import_file(struct store *st, const struct env *env, int64_t id, const char 
 	do
 		c = getc(f);
 	while (c == ' ' || c == '\t' || c == '\r' || c == '\n');
+	whole = c != EOF || feof(f);
+	if (!whole)
+		err_set(e, errno == ENOMEM ? ERR_MEMORY : ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
 	fclose(f);
+	if (!whole)
+		return -1;
 	if (c != '[')
 		return import_lines(st, env, id, path, result, e);
 	if (store_begin(st, e) < 0)

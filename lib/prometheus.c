@@ -237,16 +237,16 @@ static int count(struct gathering *g, const struct project *p, struct line *l, s
 
 static struct line *new_line(struct lines *list, struct err *e)
 {
-	struct line *grown;
-
 	if (list->n == list->cap) {
-		list->cap = list->cap == 0 ? 16 : list->cap * 2;
-		grown = realloc(list->v, list->cap * sizeof *grown);
+		const size_t cap = list->cap == 0 ? 16 : list->cap * 2;
+		struct line *grown = realloc(list->v, cap * sizeof *grown);
+
 		if (grown == NULL) {
 			err_memory(e);
 			return NULL;
 		}
 		list->v = grown;
+		list->cap = cap;
 	}
 	return &list->v[list->n++];
 }

@@ -38,18 +38,19 @@ struct reading {
 static int note_seen(void *arg, int64_t id, struct err *e)
 {
 	struct reading *r = arg;
-	int64_t        *grown;
 
 	if (id == 0) {
 		r->nameless = true;
 		return 0;
 	}
 	if (r->n_seen == r->cap_seen) {
-		r->cap_seen = r->cap_seen == 0 ? 1024 : r->cap_seen * 2;
-		grown = realloc(r->seen, r->cap_seen * sizeof *grown);
+		const size_t cap = r->cap_seen == 0 ? 1024 : r->cap_seen * 2;
+		int64_t     *grown = realloc(r->seen, cap * sizeof *grown);
+
 		if (grown == NULL)
 			return err_memory(e);
 		r->seen = grown;
+		r->cap_seen = cap;
 	}
 	r->seen[r->n_seen++] = id;
 	return 0;

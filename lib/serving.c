@@ -224,6 +224,7 @@ static int make(struct store *st, const struct env *env, struct project *p, stru
 {
 	struct entry *en = calloc(1, sizeof *en);
 	struct err    why = { 0 };
+	bool          again = false;
 
 	if (en == NULL)
 		return err_memory(e);
@@ -245,8 +246,10 @@ static int make(struct store *st, const struct env *env, struct project *p, stru
 			err_set(e, why.code, "%s", why.msg);
 			goto fail;
 		}
-		if (give_up_version(st, p, a, &why, e) < 0)
+		/* SQLite calls a disk's error "damaged", too: such a one may pass. */
+		if (again && give_up_version(st, p, a, &why, e) < 0)
 			goto fail;
+		again = !again;
 		err_clear(&why);
 	}
 	if (p != NULL && p->version.row != 0) {

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/meter.h"
 #include "brief.h"
+#include "document.h"
 #include "examples.h"
 #include "request.h"
 #include "serving.h"
@@ -42,36 +43,20 @@ int status_health(struct request *req, struct reply *reply, struct err *e)
 
 /* ---- documents ------------------------------------------------------------------- */
 
-/* Adds a member; what could not be made is noticed at the end, by *ok. */
-static void add(json_object *o, const char *key, json_object *value, bool *ok)
-{
-	if (value == NULL || json_object_object_add(o, key, value) != 0) {
-		json_object_put(value);
-		*ok = false;
-	}
-}
-
-/* A JSON null is a NULL to json-c: it is not a failure. */
-static void add_null(json_object *o, const char *key, bool *ok)
-{
-	if (json_object_object_add(o, key, NULL) != 0)
-		*ok = false;
-}
-
 static void add_int(json_object *o, const char *key, int64_t n, bool *ok)
 {
 	if (n == STORE_NULL)
-		add_null(o, key, ok);
+		document_add_null(o, key, ok);
 	else
-		add(o, key, json_object_new_int64(n), ok);
+		document_add(o, key, json_object_new_int64(n), ok);
 }
 
 static void add_text(json_object *o, const char *key, struct span s, bool *ok)
 {
 	if (s.p == NULL)
-		add_null(o, key, ok);
+		document_add_null(o, key, ok);
 	else
-		add(o, key, json_object_new_string_len(s.p, s.len > 1 << 20 ? 1 << 20 : (int)s.len), ok);
+		document_add(o, key, json_object_new_string_len(s.p, s.len > 1 << 20 ? 1 << 20 : (int)s.len), ok);
 }
 
 static void add_time(json_object *o, const char *key, int64_t s, bool *ok)
@@ -86,16 +71,7 @@ static void add_real(json_object *o, const char *key, double x, bool *ok)
 	char text[40];
 
 	snprintf(text, sizeof text, "%.6g", x);
-	add(o, key, json_object_new_double_s(x, text), ok);
-}
-
-static json_object *finished(json_object *o, bool ok, struct err *e)
-{
-	if (o != NULL && ok)
-		return o;
-	json_object_put(o);
-	err_memory(e);
-	return NULL;
+	document_add(o, key, json_object_new_double_s(x, text), ok);
 }
 
 static json_object *job_document(const struct job *j, struct err *e)
@@ -116,7 +92,7 @@ static json_object *job_document(const struct job *j, struct err *e)
 		add_int(o, "version", j->version_number, &ok);
 		add_text(o, "note", j->note, &ok);
 	}
-	return finished(o, ok, e);
+	return document_finished(o, ok, e);
 }
 
 static json_object *version_document(const struct version *v, const char *text, bool in_force, struct err *e)
@@ -125,10 +101,10 @@ static json_object *version_document(const struct version *v, const char *text, 
 	bool         ok = o != NULL;
 
 	if (!ok)
-		return finished(o, ok, e);
+		return document_finished(o, ok, e);
 	add_text(o, "model_version", span_of(text), &ok);
 	add_int(o, "number", v->number, &ok);
-	add(o, "in_force", json_object_new_boolean(in_force), &ok);
+	document_add(o, "in_force", json_object_new_boolean(in_force), &ok);
 	if (v->row != 0) {
 		add_text(o, "kind", v->kind, &ok);
 		add_time(o, "trained_at", v->created_s, &ok);
@@ -141,24 +117,24 @@ static json_object *version_document(const struct version *v, const char *text, 
 			add_int(left, "unknown_label", v->n_unknown, &ok);
 			add_int(left, "overruled", v->n_overruled, &ok);
 		}
-		add(o, "left_out", left, &ok);
+		document_add(o, "left_out", left, &ok);
 		add_text(o, "token_pattern", v->token_pattern, &ok);
 		add_real(o, "logistic_regression_c", v->logreg_c, &ok);
 		if (v->n_held_out == STORE_NULL) {
-			add_null(o, "held_out", &ok);
+			document_add_null(o, "held_out", &ok);
 		} else if ((held_out = json_object_new_object()) != NULL) {
 			add_int(held_out, "n", v->n_held_out, &ok);
 			add_real(held_out, "accuracy", v->accuracy, &ok);
 			add_real(held_out, "macro_f1", v->macro_f1, &ok);
 			add_real(held_out, "log_loss", v->log_loss, &ok);
-			add(o, "held_out", held_out, &ok);
+			document_add(o, "held_out", held_out, &ok);
 		} else {
 			ok = false;
 		}
-		add(o, "kept", json_object_new_boolean(v->has_parts && !v->damaged), &ok);
-		add(o, "damaged", json_object_new_boolean(v->damaged), &ok);
+		document_add(o, "kept", json_object_new_boolean(v->has_parts && !v->damaged), &ok);
+		document_add(o, "damaged", json_object_new_boolean(v->damaged), &ok);
 	}
-	return finished(o, ok, e);
+	return document_finished(o, ok, e);
 }
 
 /* ---- version strings ---------------------------------------------------------------- */
@@ -319,23 +295,23 @@ json_object *status_project(struct store *st, const struct env *env, int64_t row
 	add_int(o, "annotations", counts.annotations, &ok);
 	add_int(o, "skipped", counts.cancelled, &ok);
 	add_int(o, "tasks", counts.tasks, &ok);
-	add(o, "labels", labels_document(p.labels, &a), &ok);
+	document_add(o, "labels", labels_document(p.labels, &a), &ok);
 	add_text(o, "reason", p.reason, &ok);
 	if (v == NULL)
-		add_null(o, "version", &ok);
+		document_add_null(o, "version", &ok);
 	else
-		add(o, "version", version_document(v, text, true, e), &ok);
+		document_add(o, "version", version_document(v, text, true, e), &ok);
 	if (has_job)
-		add(o, "job", job_document(&job, e), &ok);
+		document_add(o, "job", job_document(&job, e), &ok);
 	else
-		add_null(o, "job", &ok);
+		document_add_null(o, "job", &ok);
 	add_time(o, "last_webhook", p.webhook_s, &ok);
 	add_refused(o, env, &p, &ok);
 	add_time(o, "last_answer", p.api_s, &ok);
 	add_time(o, "last_fetch", p.fetched_s, &ok);
 	add_text(o, "fetch_error", p.fetch_error, &ok);
 	add_text(o, "push_error", pushed.error, &ok);
-	o = finished(o, ok, e);
+	o = document_finished(o, ok, e);
 out:
 	label_config_free(config);
 	arena_clear(&a);
@@ -360,16 +336,11 @@ int status_brief(struct store *st, const struct env *env, int64_t row, char vers
 /* Appends the document and ends it. */
 static int put_document(struct reply *reply, json_object *o, struct err *e)
 {
-	size_t      len;
-	const char *text;
-
 	if (o == NULL)
 		return -1;
-	text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-	if (text != NULL)
-		buf_add(&reply->body, text, len);
+	document_put(&reply->body, o);
 	json_object_put(o);
-	return text == NULL ? err_memory(e) : buf_check(&reply->body, "the answer", e);
+	return buf_check(&reply->body, "the answer", e);
 }
 
 /* ?project=N, or {"project"} of a POST: 0; 1 none was named; -1 (ERR_NOT_FOUND when it
@@ -434,6 +405,7 @@ int status_versions(struct request *req, struct reply *reply, struct err *e)
 	struct store   *st;
 	int64_t         row;
 	int             rc;
+	bool            ok = true;
 
 	if (context_store(c, &st, e) < 0 || (rc = named_project(req, st, &row, e)) < 0)
 		goto fail;
@@ -446,10 +418,12 @@ int status_versions(struct request *req, struct reply *reply, struct err *e)
 		for (size_t i = 0; list != NULL && i < json_object_array_length(all); i++) {
 			json_object *v = json_object_array_get_idx(all, i);
 
-			json_object_array_add(list, json_object_get(json_object_object_get(v, "model_version")));
+			document_append(list, json_object_get(json_object_object_get(v, "model_version")), &ok);
 		}
-		if (o != NULL && (list == NULL || json_object_object_add(o, "versions", list) != 0))
-			err_memory(e);
+		if (all != NULL) {
+			document_add(o, "versions", list, &ok);
+			o = document_finished(o, ok, e);
+		}
 		json_object_put(all);
 	}
 	if (put_document(reply, o, e) == 0)
@@ -485,11 +459,11 @@ static json_object *last_job(struct store *st, const struct env *env, int64_t ro
 	o = json_object_object_get(project, "job");
 	o = o == NULL ? json_object_new_object() : json_object_get(o);
 	if (o != NULL) {
-		add(o, "project", json_object_get(json_object_object_get(project, "project")), &ok);
-		add(o, "doing", json_object_get(json_object_object_get(project, "state")), &ok);
+		document_add(o, "project", json_object_get(json_object_object_get(project, "project")), &ok);
+		document_add(o, "doing", json_object_get(json_object_object_get(project, "state")), &ok);
 	}
 	json_object_put(project);
-	return finished(o, ok, e);
+	return document_finished(o, ok, e);
 }
 
 int status_job(struct request *req, struct reply *reply, struct err *e)

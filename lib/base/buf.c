@@ -24,6 +24,20 @@ void buf_reset(struct buf *b)
 		b->p[0] = '\0';
 }
 
+void buf_shrink(struct buf *b, size_t cap)
+{
+	char *p;
+
+	if (cap == 0) {
+		buf_clear(b);
+		return;
+	}
+	if (b->cap <= cap || b->len >= cap || (p = realloc(b->p, cap)) == NULL)
+		return;
+	b->p = p;
+	b->cap = cap;
+}
+
 char *buf_room(struct buf *b, size_t len)
 {
 	size_t need, cap;

@@ -26,6 +26,10 @@ void buf_init(struct buf *b, size_t max);       /* allocates nothing */
 void buf_clear(struct buf *b);                  /* frees; ready for use with the same max */
 void buf_reset(struct buf *b);                  /* empties, keeps the memory */
 
+/* Gives back all but `cap` bytes, where what is in it needs no more; cap 0: as
+ * buf_clear(). */
+void buf_shrink(struct buf *b, size_t cap);
+
 void buf_add(struct buf *b, const void *bytes, size_t len);
 void buf_addc(struct buf *b, char c);
 void buf_adds(struct buf *b, const char *s);

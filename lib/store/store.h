@@ -39,6 +39,9 @@ int  store_begin_read(struct store *st, struct err *e);     /* one unchanging vi
 int  store_commit(struct store *st, struct err *e);
 void store_rollback(struct store *st);
 
+/* A transaction could not be ended, memory being out: it goes with store_close(). */
+bool store_stuck(const struct store *st);
+
 /* Rows that this connection has written so far: is there anything to commit? */
 int64_t store_writes(const struct store *st);
 

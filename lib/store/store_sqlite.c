@@ -22,6 +22,7 @@
 struct store {
 	sqlite3      *db;
 	sqlite3_stmt *stmt[SQL__MAX];      /* prepared when first used */
+	sqlite3_stmt *rollback;            /* prepared at once: it is needed when memory is out */
 	char          path[4096];
 	bool          open_tx;
 	int           busy_ms;             /* how long a write waits for another's */
@@ -297,6 +298,13 @@ static int make_file(const char *path, struct err *e)
 	return 0;
 }
 
+static int prepare_rollback(struct store *st, struct err *e)
+{
+	int rc = sqlite3_prepare_v3(st->db, "ROLLBACK", -1, SQLITE_PREPARE_PERSISTENT, &st->rollback, NULL);
+
+	return rc == SQLITE_OK ? 0 : db_error(st->db, rc, e);
+}
+
 int store_open(struct store **out, const char *model_dir, int busy_ms, struct err *e)
 {
 	struct store *st;
@@ -326,7 +334,7 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 			if (exec(st, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
 			             "PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;"
 			             "PRAGMA journal_size_limit = " WAL_BYTES_MAX ";", e) == 0 &&
-			    migrate(st, e) == 0) {
+			    migrate(st, e) == 0 && prepare_rollback(st, e) == 0) {
 				*out = st;
 				return 0;
 			}
@@ -343,6 +351,7 @@ void store_close(struct store *st)
 	store_rollback(st);
 	for (size_t i = 0; i < SQL__MAX; i++)
 		sqlite3_finalize(st->stmt[i]);
+	sqlite3_finalize(st->rollback);
 	sqlite3_close(st->db);
 	free(st);
 }
@@ -380,9 +389,17 @@ int64_t store_writes(const struct store *st)
 
 void store_rollback(struct store *st)
 {
-	if (st->open_tx)
-		(void)sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
+	if (st->open_tx) {
+		(void)(st->rollback != NULL ? sqlite3_step(st->rollback)
+		                            : sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL));
+		sqlite3_reset(st->rollback);
+	}
 	st->open_tx = false;
+}
+
+bool store_stuck(const struct store *st)
+{
+	return !st->open_tx && !sqlite3_get_autocommit(st->db);
 }
 
 static int64_t size_of(const char *path, const char *end)

@@ -425,6 +425,13 @@ static void xml_error(void *arg, xmlErrorPtr x)
  * of an element are at most the '=' between its '<' and the next, whatever else
  * is wrong with the text, and this count needs no second XML parser.
  */
+/* Begins like UTF-16 or EBCDIC, which libxml2 would follow and no UTF-8 does? */
+static bool names_encoding(struct span xml)
+{
+	return (xml.len >= 2 && (memcmp(xml.p, "\xfe\xff", 2) == 0 || memcmp(xml.p, "\xff\xfe", 2) == 0)) ||
+	       (xml.len >= 4 && memcmp(xml.p, "\x4c\x6f\xa7\x94", 4) == 0);
+}
+
 static int check_bytes(struct builder *b, struct span xml)
 {
 	const char *lt = xml.p;
@@ -438,6 +445,8 @@ static int check_bytes(struct builder *b, struct span xml)
 		n++;
 	if (n == xml.len)
 		return refuse(b, "is empty");
+	if (names_encoding(xml))
+		return refuse(b, "is not well-formed XML: it is not UTF-8");
 	n = 0;
 	for (const char *p = xml.p; p < xml.p + xml.len; p++) {
 		if (*p == '<') {
@@ -638,7 +647,9 @@ static int read_elements(struct builder *b, struct span xml)
 		.internalSubset = doctype,
 	};
 	b->xml->userData = b;
-	xmlCtxtReadMemory(b->xml, xml.p, (int)xml.len, NULL, "UTF-8", XML_PARSE_NONET);
+	/* Not by naming it as the encoding: libxml2 (2.9.14) would convert it, and dies where
+	 * it finds no memory for that. */
+	xmlCtxtReadMemory(b->xml, xml.p, (int)xml.len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
 	whole = b->xml->wellFormed && !b->xml->disableSAX;
 	xmlFreeParserCtxt(b->xml);
 	xmlSetStructuredErrorFunc(NULL, NULL);

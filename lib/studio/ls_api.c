@@ -594,6 +594,12 @@ static struct curl_slist *headers_of(const struct call *c)
 	return list;
 }
 
+/* Path and query of a URL that has a path. */
+static const char *target_of(const char *url)
+{
+	return strchr(strstr(url, "://") + 3, '/');
+}
+
 /* -1: out of memory, or an option that this libcurl lacks. */
 static int prepare(struct call *c, struct curl_slist *headers)
 {
@@ -606,6 +612,8 @@ static int prepare(struct call *c, struct curl_slist *headers)
 	curl_easy_reset(curl);                          /* connections stay open */
 	snprintf(url, sizeof url, "%s%s", c->api->url, c->path);
 	SET(CURLOPT_URL, url);
+	/* libcurl, when memory is out, asks for the URL without its query. */
+	SET(CURLOPT_REQUEST_TARGET, target_of(url));
 	SET(CURLOPT_PROTOCOLS_STR, "http,https");
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_PROXY, "");                         /* none, whatever the environment says */

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define KEEP_BYTES   ((size_t)1 << 20)      /* of a buffer, from one request to the next */
+#define ERROR_BYTES  ((size_t)4 << 10)      /* of the answer's, always there: an error finds room */
 #define EXTRA_BYTES  ((size_t)64 << 20)     /* of a request, besides twice its body */
 
 /* What all threads share; not changed after they have started, but for `failed`. */
@@ -119,12 +120,11 @@ static void log_reply(const struct request *req, const struct route_match *m, co
 		         req->path.len == 0 ? "-" : req->path.p, reply->status, reply->body.len, ms);
 }
 
-static void keep_small(struct buf *b)
+static void keep_small(struct buf *b, size_t least)
 {
+	buf_reset(b);
 	if (b->cap > KEEP_BYTES)
-		buf_clear(b);
-	else
-		buf_reset(b);
+		buf_shrink(b, least);
 }
 
 static void handle(struct worker *w, const struct http *h)
@@ -165,8 +165,8 @@ static void handle(struct worker *w, const struct http *h)
 		reply.after(w->own, &s->env);
 	log_request(NULL);
 	w->answer = reply.body;
-	keep_small(&w->answer);
-	keep_small(&w->body);
+	keep_small(&w->answer, ERROR_BYTES);
+	keep_small(&w->body, 0);
 	arena_reset(&w->arena);
 }
 
@@ -183,8 +183,13 @@ static int worker_open(struct worker *w, struct server *s)
 	arena_init(&w->arena, most);
 	buf_init(&w->body, 0);                  /* its maximum is each request's length */
 	buf_init(&w->answer, most);
+	if (buf_room(&w->answer, ERROR_BYTES) == NULL) {
+		log_line(LOG_ERROR, "can't start: out of memory");
+		return -1;
+	}
 	if (service->thread_open != NULL && service->thread_open(&s->env, &w->own, &e) < 0) {
 		log_line(LOG_ERROR, "can't start: %s", e.msg);
+		buf_clear(&w->answer);
 		return -1;
 	}
 	return 0;
