@@ -212,7 +212,22 @@ $(BUILD)/tests/spans: $(BUILD)/tests/substring/spans.o $(BUILD)/libprelabel.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
 
-tests: all $(UNIT) $(BUILD)/tests/parity $(BUILD)/tests/stub $(BUILD)/tests/spans
+# The four programs in one, with a malloc of its own; a sanitizer has its own, too.
+TORTURE = $(if $(SANITIZE),,$(BUILD)/tests/torture/torture)
+
+$(BUILD)/tests/torture/%_main.o: $(BUILD)/cgi/%.o
+	@mkdir -p $(@D)
+	objcopy --redefine-sym main=$*_main $< $@
+
+$(BUILD)/tests/torture/torture: $(BUILD)/tests/torture/torture.o $(BUILD)/tests/torture/faults.o \
+                                $(PROGRAMS:%=$(BUILD)/tests/torture/%_main.o) $(BUILD)/libprelabel.a
+	@ln -sf /bin/true $(@D)/prelabel
+	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
+
+# It stands in place of functions that the fortified headers define inline.
+$(BUILD)/tests/torture/faults.o: override CFLAGS += -U_FORTIFY_SOURCE -Wno-error=attributes
+
+tests: all $(UNIT) $(BUILD)/tests/parity $(BUILD)/tests/stub $(BUILD)/tests/spans $(TORTURE)
 
 # tests/run closes with `N passed, N failed`.  STEPS=... runs some of them.
 STEPS ?=

@@ -567,6 +567,44 @@ static void compacting_says_when_bytes_are_left(void **state)
 	store_close(st);
 }
 
+/* An annotation more, with the counter at an edge before: it is counted, or refused where
+ * no number is left; it never wraps around. */
+static void counters_at_their_edges_do_not_wrap(void **state)
+{
+	static const struct { int64_t before; bool counted; } edges[] = {
+		{ INT32_MAX - 1, true }, { INT32_MAX, true }, { (int64_t)UINT32_MAX, true },
+		{ INT64_MAX - 1, true }, { INT64_MAX, false },
+	};
+	struct arena a;
+	char         sql[128];
+
+	(void)state;
+	arena_init(&a, 1 << 20);
+	for (size_t i = 0; i < countof(edges); i++) {
+		struct store *st = fresh();
+		int64_t       row = new_project(st, INT64_MAX - 1), event;
+		struct err    e = { 0 };
+
+		snprintf(sql, sizeof sql, "UPDATE project SET updates = %lld, updates_trained = %lld RETURNING 1",
+		         (long long)edges[i].before, (long long)edges[i].before);
+		count_sql(st, sql);
+		must(store_begin(st, &e), &e);
+		must(store_event_add(st, row, "webhook", "ANNOTATION_CREATED", &event, &e), &e);
+		if (edges[i].counted) {
+			must(store_event_end(st, row, event, 1, 0, 1, &e), &e);
+			must(store_commit(st, &e), &e);
+			assert_true(get(st, row, &a).updates == edges[i].before + 1);
+		} else {
+			assert_int_equal(store_event_end(st, row, event, 1, 0, 1, &e), -1);
+			store_rollback(st);
+			assert_true(get(st, row, &a).updates == edges[i].before);
+		}
+		assert_true(get(st, row, &a).id == INT64_MAX - 1);
+		store_close(st);
+	}
+	arena_clear(&a);
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -601,6 +639,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_read_in_an_export_is_kept),
 		cmocka_unit_test(a_task_deleted_during_the_export_stays_deleted),
 		cmocka_unit_test(compacting_says_when_bytes_are_left),
+		cmocka_unit_test(counters_at_their_edges_do_not_wrap),
 		cmocka_unit_test(a_person_who_waits_for_another_trainer_is_served),
 	};
 

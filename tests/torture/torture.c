@@ -1,0 +1,1181 @@
+/*
+ * torture.c - every call that may fail does, in each kind of request and in a training.
+ *
+ *   torture [--every N] [--seed S] [--list] [NAME...]       (every point; every NAME)
+ *
+ * A case is one request to one of the four programs, or one piece of work of the command
+ * line.  It is run again and again on a store that is the same each time: once without a
+ * fault, to know what is right, then with call number 0, 1, 2, … failing, alone and with
+ * all of its sort behind it, until a run ends before its number comes up.  After each:
+ *
+ *   - the answer is the right one, or a 503 (507 where a disk is said to be full) in JSON
+ *   - the store is whole, and is as it was or as it should be: nothing in between, and
+ *     never as it was behind a 2xx
+ *   - no lock is held any more: another connection can write
+ *   - the same again, without a fault, gives what is right
+ *   - no block of memory and no descriptor is left over
+ *
+ * The programs' main() and everything behind it but libfcgi is here in one process:
+ * serve.c's loop is replaced by direct calls of its handle(), as plain CGI.  Each case
+ * runs in a child, so that one which dies is found and the next point is tried.
+ */
+#define serve serve_process
+#include "../../lib/web/serve.c"
+#undef serve
+
+#include "faults.h"
+
+#include "context.h"
+#include "evaluate.h"
+#include "import.h"
+#include "serving.h"
+#include "train.h"
+
+#include <arpa/inet.h>
+#include <dlfcn.h>
+#include <execinfo.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sqlite3.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define STALL_S    60          /* of the machine's time, in which no point ends: it hangs */
+#define TEXT_BYTES ((size_t)256 << 10)
+#define BLAMES     24          /* failures that are told, of one case */
+#define FRAMES_OF  4           /* and of those, with who called */
+#define STAMP      1700000000  /* the projects' created_at */
+
+/* ---- the programs ------------------------------------------------------------------------ */
+
+/* The Makefile gives the main of each this name. */
+int predict_main(void);
+int setup_main(void);
+int status_main(void);
+int webhook_main(void);
+
+/* They hand us what they would serve. */
+static const struct service *handed;
+int serve(const struct service *service);
+int serve(const struct service *service)
+{
+	handed = service;
+	return 0;
+}
+
+/* ---- what is asked -------------------------------------------------------------------------- */
+
+#define XML(choices) "<View><Text name=\\\"text\\\" value=\\\"$text\\\"/><Choices name=\\\"label\\\" toName=\\\"text\\\">" \
+                     choices "</Choices></View>"
+#define TWO     XML("<Choice value=\\\"good\\\"/><Choice value=\\\"b\\u00e4d\\\"/>")
+#define THREE   XML("<Choice value=\\\"good\\\"/><Choice value=\\\"b\\u00e4d\\\"/><Choice value=\\\"so so\\\"/>")
+#define SPANS   "<View><Labels name=\\\"label\\\" toName=\\\"text\\\"><Label value=\\\"Food\\\"/><Label value=\\\"Staff\\\"/></Labels>" \
+                "<Text name=\\\"text\\\" value=\\\"$text\\\"/></View>"
+
+#define PROJECT(id) "\"project\":{\"id\":" #id ",\"title\":\"Caf\\u00e9\",\"created_at\":\"2023-11-14T22:13:20Z\",\"label_config\":\"" TWO "\"}"
+#define TASK(id, text) "{\"id\":" #id ",\"data\":{\"text\":\"" text "\"},\"updated_at\":\"2026-01-02T03:04:05.000001Z\"}"
+#define ANNOTATION(id, label, at) \
+	"{\"id\":" #id ",\"task\":" #id ",\"completed_by\":1,\"was_cancelled\":false,\"ground_truth\":false,\"updated_at\":\"" at "\"," \
+	"\"result\":[{\"from_name\":\"label\",\"to_name\":\"text\",\"type\":\"choices\",\"value\":{\"choices\":[\"" label "\"]}}]}"
+#define DAY1 "2026-01-02T03:04:05.000001Z"
+#define DAY2 "2026-02-02T03:04:05.000001Z"
+#define EVENT(action, rest) "{\"action\":\"" action "\"," PROJECT(1) rest "}"
+#define CREATED(id, text, label) \
+	EVENT("ANNOTATION_CREATED", ",\"task\":" TASK(id, text) ",\"annotation\":" ANNOTATION(id, label, DAY1))
+
+#define FOUND(id) "[{\"from_name\":\"label\",\"to_name\":\"text\",\"type\":\"labels\",\"id\":\"" #id "\",\"value\":" \
+                  "{\"start\":0,\"end\":4,\"text\":\"soup\",\"labels\":[\"Food\"]}}]"
+
+struct answer {
+	int    status;                       /* 0: none came */
+	char   body[TEXT_BYTES];
+	size_t len;
+};
+
+struct outcome {
+	struct err e;
+	char       text[2048];               /* what came of it, if it went well */
+};
+
+struct scenario {
+	const char *name;
+	int       (*program)(void);          /* whose main; NULL: work */
+	const char *method, *path, *query, *body;
+	bool        moving;                  /* numbers in the answer are times and counts */
+	bool        steps;                   /* several transactions: what is between them may be seen */
+	int       (*work)(struct outcome *o);
+	const char *agent;
+};
+
+static int work_train(struct outcome *o);
+static int work_due(struct outcome *o);
+static int work_sync(struct outcome *o);
+static int work_lines(struct outcome *o);
+static int work_tasks(struct outcome *o);
+static int work_evaluate(struct outcome *o);
+static int work_crossval(struct outcome *o);
+
+#define WEBHOOK(name, body) { name, webhook_main, "POST", "/webhook", "", body, .agent = "python-requests/2.34.2" }
+#define OF_STATUS(name, method, path, query, body, moving) { name, status_main, method, path, query, body, moving, .agent = NULL }
+
+static const struct scenario scenarios[] = {
+	{ "predict", predict_main, "POST", "/predict", "",
+	  "{\"project\":\"1.1700000000\",\"label_config\":\"" TWO "\",\"tasks\":[" TASK(1, "the soup was great") ","
+	  TASK(2, "rude \\\"waiter\\\"\\n") "," TASK(3, "") "]}", .agent = NULL },
+	{ "predict-unknown", predict_main, "POST", "/predict", "",
+	  "{\"project\":\"77.1700000000\",\"label_config\":\"" THREE "\",\"tasks\":[" TASK(1, "so so and b\\u00e4d") "]}", .agent = NULL },
+	{ "predict-kinds", predict_main, "POST", "/predict", "",
+	  "{\"project\":\"3.1700000000\",\"tasks\":[" TASK(1, "the soup was great") "]}", .agent = NULL },
+	{ "predict-spans", predict_main, "POST", "/predict", "",
+	  "{\"project\":\"2.1700000000\",\"tasks\":[" TASK(1, "soup and soup again") "," TASK(2, "no more s\\u00f6up") "]}", .agent = NULL },
+	{ "predict-interactive", predict_main, "POST", "/predict", "",
+	  "{\"project\":\"2.1700000000\",\"tasks\":[" TASK(1, "soup and soup again") "],\"params\":{\"login\":\"x\",\"context\":"
+	  "{\"result\":" FOUND(a) "}}}", .agent = NULL },
+	{ "setup-same", setup_main, "POST", "/setup", "",
+	  "{\"project\":\"1.1700000000\",\"schema\":\"" TWO "\",\"hostname\":\"http://127.0.0.1\",\"access_token\":\"x\"}", .agent = NULL },
+	{ "setup-new", setup_main, "POST", "/setup", "",
+	  "{\"project\":\"9.1700000000\",\"schema\":\"" TWO "\",\"extra_params\":{\"model\":\"tfidf_logreg\"}}", .agent = NULL },
+	{ "setup-labels", setup_main, "POST", "/setup", "",
+	  "{\"project\":\"1.1700000000\",\"schema\":\"" THREE "\"}", .agent = NULL },
+	WEBHOOK("webhook-created", CREATED(21, "a \\u00e9clair, \\\"superb\\\"", "good")),
+	WEBHOOK("webhook-updated", EVENT("ANNOTATION_UPDATED", ",\"task\":" TASK(3, "friendly staff") ",\"annotation\":" ANNOTATION(3, "b\\u00e4d", DAY2))),
+	WEBHOOK("webhook-bulk", EVENT("ANNOTATIONS_CREATED", ",\"task\":[" TASK(31, "x y") "," TASK(32, "y z") "],\"annotation\":["
+	        ANNOTATION(31, "good", DAY1) "," ANNOTATION(32, "b\\u00e4d", DAY1) "]")),
+	WEBHOOK("webhook-deleted", EVENT("ANNOTATIONS_DELETED", ",\"annotations\":[{\"id\":1},{\"id\":2},{\"id\":900}]")),
+	WEBHOOK("webhook-deleted-one", EVENT("ANNOTATION_DELETED", ",\"annotation\":{\"id\":1}")),
+	WEBHOOK("webhook-tasks-deleted", EVENT("TASKS_DELETED", ",\"tasks\":[{\"id\":3},{\"id\":901}]")),
+	WEBHOOK("webhook-project", "{\"action\":\"PROJECT_UPDATED\",\"project\":{\"id\":1,\"title\":\"Caf\\u00e9 2\","
+	        "\"created_at\":\"2023-11-14T22:13:20Z\",\"label_config\":\"" THREE "\"}}"),
+	WEBHOOK("webhook-new-project", "{\"action\":\"ANNOTATION_CREATED\",\"project\":{\"id\":8,\"created_at\":\"2023-11-14T22:13:20Z\",\"label_config\":\""
+	        TWO "\"},\"task\":" TASK(1, "one") ",\"annotation\":" ANNOTATION(1, "good", DAY1) "}"),
+	WEBHOOK("webhook-start", "{\"action\":\"START_TRAINING\"," PROJECT(1) "}"),
+	WEBHOOK("webhook-alone", "{\"action\":\"ANNOTATION_CREATED\"}"),
+	{ "webhook-alone-named", webhook_main, "POST", "/webhook", "project=1", "{\"action\":\"ANNOTATION_CREATED\"}", .agent = NULL },
+	WEBHOOK("webhook-unknown", EVENT("LABEL_LINK_CREATED", "")),
+	{ "webhook-older-start", webhook_main, "POST", "/webhook", "", EVENT("PROJECT_UPDATED", ""), .agent = "heartex/1.10.0" },
+	{ "train-request", webhook_main, "POST", "/train", "project=1", "", .agent = NULL },
+	{ "train-older", webhook_main, "POST", "/train", "", "{\"project\":\"1.1700000000\",\"label_config\":\"" TWO "\",\"annotations\":["
+	  "{\"id\":41,\"data\":{\"text\":\"caf\\u00e9\"},\"updated_at\":\"" DAY1 "\",\"annotations\":[" ANNOTATION(41, "good", DAY1) "]},"
+	  "{\"id\":42,\"data\":{\"text\":\"never\"},\"updated_at\":\"" DAY1 "\",\"annotations\":[" ANNOTATION(42, "b\\u00e4d", DAY1) "]}]}",
+	  .steps = true, .agent = NULL },
+	OF_STATUS("health", "GET", "/health", "", "", true),
+	OF_STATUS("status", "GET", "/status", "", "", true),
+	OF_STATUS("status-project", "GET", "/status", "project=1", "", true),
+	OF_STATUS("versions", "GET", "/versions", "project=1", "", true),
+	OF_STATUS("job", "GET", "/job_status", "project=1", "", true),
+	OF_STATUS("metrics", "GET", "/metrics", "", "", true),
+	OF_STATUS("versions-older", "POST", "/versions", "", "{\"project\":\"1.1700000000\"}", true),
+	OF_STATUS("job-older", "POST", "/job_status", "", "{\"job\":\"1\"}", true),
+	OF_STATUS("validate-older", "POST", "/validate", "", "{\"config\":\"" THREE "\"}", false),
+	OF_STATUS("delete-older", "POST", "/delete", "", "{\"project\":\"1.1700000000\"}", false),
+	OF_STATUS("duplicate-older", "POST", "/duplicate_model", "", "{\"project_src\":\"1.1700000000\",\"project_dst\":\"2.1700000000\"}", false),
+	{ "train", .steps = true, .work = work_train, .agent = NULL },
+	{ "train-queued", .steps = true, .work = work_due, .agent = NULL },
+	{ "export", .steps = true, .work = work_sync, .agent = NULL },
+	{ "import-lines", .work = work_lines, .agent = NULL },
+	{ "import-tasks", .steps = true, .work = work_tasks, .agent = NULL },
+	{ "evaluate-file", .work = work_evaluate, .agent = NULL },
+	{ "evaluate-project", .work = work_crossval, .agent = NULL },
+};
+
+/* ---- what parent and child share ------------------------------------------------------------- */
+
+struct blame {
+	long         point;
+	bool         warm, on;
+	char         text[512];
+	struct fault fault;
+};
+
+static struct shared {
+	/* Where the child is; the parent goes on from there where it died. */
+	int    round;                        /* of warm, on */
+	long   point;
+	bool   at_work;
+	long   done[FAULT__MAX];
+	size_t n_blames;
+	struct blame blame[BLAMES];
+	struct fault fault;                  /* of the point at hand */
+} *shared;
+
+static long every = 1, seed;
+static char scratch[64];                 /* the folder that all is done in */
+static int  stub_port;
+
+static void blame(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void blame(const char *fmt, ...)
+{
+	struct blame *b = &shared->blame[shared->n_blames < BLAMES ? shared->n_blames : BLAMES - 1];
+	va_list       ap;
+
+	b->point = shared->point;
+	b->warm = shared->round & 1;
+	b->on = shared->round & 2;
+	b->fault = shared->fault;
+	va_start(ap, fmt);
+	vsnprintf(b->text, sizeof b->text, fmt, ap);
+	va_end(ap);
+	shared->n_blames++;
+}
+
+/* ---- a Label Studio --------------------------------------------------------------------------- */
+
+#define ACCESS "eyJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoiYWNjZXNzIiwiZXhwIjo4MTAyNTA2MjYxfQ.c2lnbg"
+#define REFRESH "eyJhbGciOiJIUzI1NiJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCIsImV4cCI6ODEwMjUwNjI2MX0.c2lnbg"
+
+static const char export[] =
+	"[{\"id\":1,\"data\":{\"text\":\"great food\"},\"updated_at\":\"" DAY2 "\",\"annotations\":[" ANNOTATION(1, "good", DAY2) "]},"
+	"{\"id\":2,\"data\":{\"text\":\"cold s\\u00f6up\"},\"updated_at\":\"" DAY2 "\",\"annotations\":[" ANNOTATION(2, "b\\u00e4d", DAY2) "]},"
+	"{\"id\":3,\"data\":{\"text\":\"friendly staff\"},\"updated_at\":\"" DAY2 "\",\"annotations\":[" ANNOTATION(3, "good", DAY2) "]},"
+	"{\"id\":61,\"data\":{\"text\":\"rude, \\\"cold\\\" waiter\"},\"updated_at\":\"" DAY2 "\",\"annotations\":[" ANNOTATION(61, "b\\u00e4d", DAY2) "]},"
+	"{\"id\":62,\"data\":{\"text\":\"never again\"},\"updated_at\":\"" DAY2 "\",\"annotations\":[" ANNOTATION(62, "b\\u00e4d", DAY2) "]}]";
+
+static void stub_answer(int fd)
+{
+	static char head[16384];
+	const char *body = "{\"detail\":\"Not found.\"}";
+	char        out[512];
+	size_t      len = 0;
+	ssize_t     n;
+	int         status = 404;
+
+	while (len < sizeof head - 1 && (n = read(fd, head + len, sizeof head - 1 - len)) > 0) {
+		len += (size_t)n;
+		head[len] = '\0';
+		if (strstr(head, "\r\n\r\n") != NULL && (strncmp(head, "POST", 4) != 0 || strchr(head, '}') != NULL))
+			break;
+	}
+	head[len] = '\0';
+	if (strncmp(head, "POST /api/token/refresh/ ", 25) == 0)
+		status = 200, body = "{\"access\":\"" ACCESS "\"}";
+	else if (strstr(head, "Bearer " ACCESS) == NULL)
+		status = 401, body = "{\"detail\":\"Invalid token.\"}";
+	else if (strstr(head, "/export?") != NULL)
+		status = 200, body = export;
+	else if (strncmp(head, "GET /api/projects/1/ ", 21) == 0)
+		status = 200, body = "{\"id\":1,\"title\":\"Caf\\u00e9\",\"created_at\":\"2023-11-14T22:13:20Z\",\"label_config\":\"" TWO "\"}";
+	snprintf(out, sizeof out, "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+	         status, strlen(body));
+	if (write(fd, out, strlen(out)) > 0 && write(fd, body, strlen(body)) > 0)
+		shutdown(fd, SHUT_WR);
+	while (read(fd, head, sizeof head) > 0)
+		;
+	close(fd);
+}
+
+static pid_t stub_start(void)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t          len = sizeof at;
+	int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	pid_t              pid;
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 64) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&at, &len) < 0 || (pid = fork()) < 0) {
+		perror("torture: stub");
+		exit(2);
+	}
+	stub_port = ntohs(at.sin_port);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGPIPE, SIG_IGN);
+		for (;;) {
+			const struct timeval patience = { .tv_sec = 5 };
+			int one = accept(fd, NULL, NULL);
+
+			if (one < 0)
+				continue;
+			setsockopt(one, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+			stub_answer(one);
+		}
+	}
+	close(fd);
+	return pid;
+}
+
+/* ---- the store ---------------------------------------------------------------------------------- */
+
+static struct server server;
+static unsigned char *template;          /* the store's file, as each point finds it */
+static size_t         template_len;
+
+static void die(const char *what)
+{
+	blame("the test itself: %s: %s", what, strerror(errno));
+	_exit(3);
+}
+
+static const char *in_folder(const char *name)
+{
+	static char path[2][256];
+	static int  turn;
+
+	turn = !turn;
+	snprintf(path[turn], sizeof path[turn], "%s/%s", scratch, name);
+	return path[turn];
+}
+
+static void write_file(const char *name, const void *bytes, size_t len)
+{
+	int fd = open(in_folder(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, bytes, len) != (ssize_t)len)
+		die(name);
+	close(fd);
+}
+
+static void remove_store(void)
+{
+	unlink(in_folder(STORE_FILE));
+	unlink(in_folder(STORE_FILE "-wal"));
+	unlink(in_folder(STORE_FILE "-shm"));
+}
+
+static void put_template(void)
+{
+	remove_store();
+	write_file(STORE_FILE, template, template_len);
+}
+
+/* All that is kept, but for times and random names.  core: what a second attempt leaves
+ * as the first would have. */
+#define TABLE(what, from) "(SELECT group_concat(l, x'0a') FROM (SELECT " what " AS l " from "))"
+#define CORE \
+	"coalesce(" TABLE("p.id||' '||coalesce(title,'-')||' '||coalesce(config_hash,'-')||' '||coalesce(labels,'-')||' '||" \
+	"coalesce(extra_params,'-')||' '||updates||' '||coalesce(reason,'-')", "FROM project p ORDER BY p.row") ",'')||x'0a'||" \
+	"coalesce(" TABLE("'task '||project||' '||id||' '||coalesce(data,'-')||' '||(deleted>0)", "FROM task ORDER BY project,id") ",'')||x'0a'||" \
+	"coalesce(" TABLE("'annotation '||project||' '||id||' '||coalesce(task,'-')||' '||coalesce(result,'-')||' '||was_cancelled||deleted", \
+	"FROM annotation ORDER BY project,id") ",'')||x'0a'||" \
+	"'damaged '||(SELECT count(*) FROM model_version WHERE damaged)"
+#define COUNTERS \
+	"||x'0a'||coalesce(" TABLE("p.id||' '||unread||' '||updates_trained||' '||coalesce(current_version,'-')", "FROM project p ORDER BY p.row") ",'')||x'0a'||" \
+	"coalesce(" TABLE("'job '||project||' '||state||' '||reason||' '||coalesce(again,'-')||' '||attempt", "FROM train_job ORDER BY row") ",'')||x'0a'||" \
+	"coalesce(" TABLE("'version '||project||' '||name||' '||n_examples", "FROM model_version ORDER BY row") ",'')||x'0a'||" \
+	"'events '||(SELECT count(*) FROM event)"
+
+static sqlite3 *looking;                 /* the connection of the next two */
+
+static void look_ends(bool check)
+{
+	sqlite3_stmt *s = NULL;
+
+	if (check && (sqlite3_prepare_v2(looking, "PRAGMA integrity_check", -1, &s, NULL) != SQLITE_OK ||
+	              sqlite3_step(s) != SQLITE_ROW || strcmp((const char *)sqlite3_column_text(s, 0), "ok") != 0))
+		blame("the store is not whole");
+	sqlite3_finalize(s);
+	sqlite3_close(looking);
+	looking = NULL;
+}
+
+/* Looks at the store as another program would: it must be free to be written to. */
+static void dump(bool whole, char out[TEXT_BYTES])
+{
+	sqlite3_stmt *s = NULL;
+	const char   *text = NULL;
+
+	out[0] = '\0';
+	if (looking == NULL && sqlite3_open_v2(in_folder(STORE_FILE), &looking, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK) {
+		blame("the store can't be opened: %s", sqlite3_errmsg(looking));
+		look_ends(false);
+		return;
+	}
+	if (sqlite3_exec(looking, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
+		blame("the store is locked: %s", sqlite3_errmsg(looking));
+	if (sqlite3_prepare_v2(looking, whole ? "SELECT " CORE COUNTERS : "SELECT " CORE, -1, &s, NULL) == SQLITE_OK &&
+	    sqlite3_step(s) == SQLITE_ROW)
+		text = (const char *)sqlite3_column_text(s, 0);
+	if (text == NULL)
+		blame("the store can't be read: %s", sqlite3_errmsg(looking));
+	else
+		snprintf(out, TEXT_BYTES, "%s", text);
+	sqlite3_finalize(s);
+}
+
+/* ---- one request ----------------------------------------------------------------------------------- */
+
+static int in_fd, out_fd, null_fd;
+
+static void numbers_away(char *s)
+{
+	char *to = s;
+
+	for (; *s != '\0'; s++) {
+		if ((*s >= '0' && *s <= '9') || *s == '.') {
+			if (to == s || to[-1] != '#')
+				*to++ = '#';
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = '\0';
+}
+
+/* /metrics: which of its families are there; what it counts are our own requests. */
+static void families_alone(char *s)
+{
+	char *to = s, *line, *rest = s;
+
+	while ((line = strsep(&rest, "\n")) != NULL)
+		if (line[0] == '#') {
+			const size_t len = strlen(line);
+
+			memmove(to, line, len);
+			to += len;
+			*to++ = '\n';
+		}
+	*to = '\0';
+}
+
+static void read_answer(const struct scenario *sc, struct answer *a)
+{
+	static char text[TEXT_BYTES + 1024];
+	ssize_t     n = pread(out_fd, text, sizeof text - 1, 0);
+	const char *end, *length;
+
+	*a = (struct answer){ .status = 0 };
+	if (n <= 0)
+		return;
+	text[n] = '\0';
+	end = strstr(text, "\r\n\r\n");
+	length = strstr(text, "Content-Length: ");
+	if (end == NULL || length == NULL || strncmp(text, "Status: ", 8) != 0 ||
+	    strlen(end + 4) != strtoul(length + 16, NULL, 10))
+		return;                          /* cut off */
+	a->status = atoi(text + 8);
+	snprintf(a->body, sizeof a->body, "%s", end + 4);
+	if (a->status < 300 && sc->path != NULL && strcmp(sc->path, "/metrics") == 0)
+		families_alone(a->body);
+	else if (a->status < 300 && sc->moving)
+		numbers_away(a->body);
+}
+
+static void ask(struct worker *w, const struct scenario *sc, long point, bool on, struct fault *f, struct answer *a)
+{
+	char        method[64], path[64], query[64], length[64], agent[128];
+	char *const params[] = { method, path, query, length, agent, NULL };
+
+	snprintf(method, sizeof method, "REQUEST_METHOD=%s", sc->method);
+	snprintf(path, sizeof path, "SCRIPT_NAME=%s", sc->path);
+	snprintf(query, sizeof query, "QUERY_STRING=%s", sc->query);
+	snprintf(length, sizeof length, "CONTENT_LENGTH=%zu", strlen(sc->body));
+	snprintf(agent, sizeof agent, "HTTP_USER_AGENT=%s", sc->agent == NULL ? "heartex/1.23.0" : sc->agent);
+	if (ftruncate(in_fd, 0) < 0 || ftruncate(out_fd, 0) < 0 || pwrite(in_fd, sc->body, strlen(sc->body), 0) < 0 ||
+	    lseek(in_fd, 0, SEEK_SET) < 0 || lseek(out_fd, 0, SEEK_SET) < 0 || dup2(in_fd, 0) < 0 || dup2(out_fd, 1) < 0)
+		die("descriptors");
+	faults_arm(point, on);
+	handle(w, &(struct http){ .params = params });
+	faults_disarm(f);
+	dup2(null_fd, 0);
+	dup2(null_fd, 1);
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	read_answer(sc, a);
+}
+
+/* ---- work of the command line -------------------------------------------------------------------------- */
+
+static int64_t row_of(struct store *st, int64_t id, struct err *e)
+{
+	int64_t row;
+	int     rc = store_project_find(st, id, STAMP, &row, e);
+
+	return rc < 0 ? -1 : rc == 1 ? err_set(e, ERR_NOT_FOUND, "no project") : row;
+}
+
+static int with_store(struct outcome *o, int (*what)(struct store *st, int64_t row, struct outcome *o))
+{
+	struct store *st;
+	int64_t       row;
+	int           rc = -1;
+
+	if (store_open(&st, scratch, 2000, &o->e) < 0)
+		return -1;
+	row = row_of(st, 1, &o->e);
+	if (row > 0)
+		rc = what(st, row, o);
+	store_close(st);
+	return rc;
+}
+
+/* A training is right when its version is served, from the examples that are meant. */
+static int served(struct store *st, int64_t row, const struct train_result *r, struct outcome *o)
+{
+	struct project  p;
+	struct serving *s;
+	struct arena    a;
+	int             rc = -1;
+
+	if (r->state == JOB_QUEUED)
+		return err_set(&o->e, ERR_BUSY, "to be tried again: %s", r->note);
+	if (r->state != JOB_DONE)
+		return err_set(&o->e, ERR_SHAPE, "%s: %s", job_state_names[r->state], r->note);
+	arena_init(&a, 1 << 20);
+	if (store_project_get(st, row, &a, &p, &o->e) == 0 && serving_get(st, &server.env, &p, p.label_config, &s, &o->e) == 0) {
+		rc = strcmp(s->version, r->version) == 0 ? 0 : err_set(&o->e, ERR_DAMAGED, "%s is served", s->version);
+		serving_release(s);
+	}
+	arena_clear(&a);
+	snprintf(o->text, sizeof o->text, "trained %s", strrchr(r->version, '-') == NULL ? "" : strrchr(r->version, '-'));
+	return rc;
+}
+
+static int train_it(struct store *st, int64_t row, struct outcome *o)
+{
+	struct train_options opt = { .foreground = true };
+	struct train_result  r;
+
+	return train_run(st, &server.env, row, &opt, &r, &o->e) < 0 ? -1 : served(st, row, &r, o);
+}
+
+static int work_train(struct outcome *o)
+{
+	return with_store(o, train_it);
+}
+
+static int queued(struct store *st, int64_t row, struct outcome *o)
+{
+	struct train_options opt = { .full = true };
+	struct train_result  r;
+
+	if (store_begin(st, &o->e) < 0 || store_job_queue(st, row, "start", clock_s(), NULL, &o->e) < 0 ||
+	    store_commit(st, &o->e) < 0)
+		return -1;
+	/* One that a dead trainer left: after its lease. */
+	for (int i = 0; i < 4; i++) {
+		if (train_run(st, &server.env, row, &opt, &r, &o->e) < 0)
+			return -1;
+		if (r.state != JOB_NONE)
+			return served(st, row, &r, o);
+		usleep(LEASE_S * 500000);
+	}
+	return err_set(&o->e, ERR_LEASE, "nothing could be taken");
+}
+
+static int work_due(struct outcome *o)
+{
+	return with_store(o, queued);
+}
+
+static bool goes_on(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+static int sync_it(struct store *st, int64_t row, struct outcome *o)
+{
+	struct reconcile_result r;
+
+	if (reconcile(st, &server.env, row, goes_on, NULL, &r, &o->e) < 0)
+		return -1;
+	snprintf(o->text, sizeof o->text, "%lld tasks, %lld unreadable", (long long)r.tasks, (long long)r.unreadable);
+	return 0;
+}
+
+static int work_sync(struct outcome *o)
+{
+	return with_store(o, sync_it);
+}
+
+static int import_it(const char *file, int64_t id, struct outcome *o)
+{
+	struct reconcile_result r;
+	struct store           *st;
+	int                     rc;
+
+	if (store_open(&st, scratch, 2000, &o->e) < 0)
+		return -1;
+	rc = import_file(st, &server.env, id, in_folder(file), &r, &o->e);
+	store_close(st);
+	snprintf(o->text, sizeof o->text, "%lld tasks, %lld unreadable", (long long)r.tasks, (long long)r.unreadable);
+	return rc;
+}
+
+static int work_lines(struct outcome *o)
+{
+	return import_it("lines.jsonl", 5, o);
+}
+
+static int work_tasks(struct outcome *o)
+{
+	return import_it("tasks.json", 6, o);
+}
+
+static int print_document(json_object *doc, struct outcome *o)
+{
+	const char *text;
+
+	if (doc == NULL)
+		return -1;
+	faults_disarm(NULL);             /* the printing is ours */
+	text = json_object_to_json_string(doc);
+	snprintf(o->text, sizeof o->text, "%s", text == NULL ? "" : text);
+	json_object_put(doc);
+	return 0;
+}
+
+static int evaluate_lines(struct store *st, int64_t row, struct outcome *o)
+{
+	return print_document(evaluate_file(st, &server.env, row, in_folder("gold.jsonl"), &o->e), o);
+}
+
+static int work_evaluate(struct outcome *o)
+{
+	return with_store(o, evaluate_lines);
+}
+
+static int evaluate_own(struct store *st, int64_t row, struct outcome *o)
+{
+	return print_document(evaluate_project(st, &server.env, row, &o->e), o);
+}
+
+static int work_crossval(struct outcome *o)
+{
+	return with_store(o, evaluate_own);
+}
+
+/* ---- one point -------------------------------------------------------------------------------------------- */
+
+struct right {                           /* what comes without a fault: the first time, and again */
+	struct answer  first, again;
+	struct outcome work, work_again;
+	char           before[TEXT_BYTES], after[TEXT_BYTES], after_again[TEXT_BYTES];
+	char           core[TEXT_BYTES];
+};
+
+static struct right right;
+static struct answer got, then;
+static char          seen[TEXT_BYTES], last[TEXT_BYTES];
+
+static int descriptors(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static bool same(const struct answer *a, const struct answer *b)
+{
+	return a->status == b->status && strcmp(a->body, b->body) == 0;
+}
+
+static bool json_error(const struct answer *a)
+{
+	json_object *o = json_tokener_parse(a->body);
+	bool         is = o != NULL && json_object_object_get(o, "error") != NULL;
+
+	json_object_put(o);
+	return is;
+}
+
+static void begin_worker(struct worker *w)
+{
+	if (worker_open(w, &server) < 0)
+		die("worker");
+}
+
+static void judge_request(const struct scenario *sc, const struct fault *f)
+{
+	const bool refused = got.status == 503 || got.status == 507 || (got.status == 400 && f->sort == FAULT_READ);
+	const bool lost = got.status == 0 && f->sort == FAULT_WRITE;
+	const bool was = strcmp(seen, right.before) == 0, is = strcmp(seen, right.after) == 0;
+
+	if (refused ? !json_error(&got) : !lost && !same(&got, &right.first))
+		blame("answered %d %.300s", got.status, got.body);
+	if (!sc->steps && !is && (!was || got.status / 100 == 2))
+		blame(was ? "answered %d, and the store does not have it" : "answered %d, and the store is neither as before nor as after: %.300s",
+		      got.status, seen);
+	if (!same(&then, &right.first) && !same(&then, &right.again))
+		blame("the next request is answered %d %.300s", then.status, then.body);
+	else if (!sc->steps && !same(&then, is ? &right.again : &right.first))
+		blame("the next request is answered %d %.300s, as if the one before had %sbeen kept", then.status, then.body, is ? "not " : "");
+	if (strcmp(last, sc->steps ? right.core : is ? right.after_again : right.after) != 0)
+		blame("after the next request the store is not what it should be: %.400s", last);
+}
+
+static bool request_point(const struct scenario *sc, bool warm, long point, bool on)
+{
+	struct worker w = { 0 };
+	struct fault  f;
+
+	begin_worker(&w);
+	if (warm) {
+		/* What opens the store and prepares, changing nothing. */
+		struct scenario other = *sc;
+
+		if (sc->program == webhook_main) {
+			other.path = "/webhook";
+			other.query = "";
+			other.body = "{\"action\":\"X\",\"project\":{\"id\":1}}";
+		}
+		if (sc->program == setup_main)
+			other.body = "{\"project\":\"1.1700000000\",\"schema\":\"" TWO "\"}";
+		ask(&w, &other, FAULT_NEVER, false, NULL, &got);
+	}
+	ask(&w, sc, point, on, &f, &got);
+	shared->fault = f;
+	if (f.fired) {
+		dump(true, seen);
+		ask(&w, sc, FAULT_NEVER, false, NULL, &then);
+		dump(!sc->steps, last);
+		judge_request(sc, &f);
+	}
+	worker_close(&w);
+	serving_clear();
+	return f.fired;
+}
+
+static void learn_request(const struct scenario *sc)
+{
+	struct worker w = { 0 };
+
+	begin_worker(&w);
+	dump(true, right.before);
+	ask(&w, sc, FAULT_NEVER, false, NULL, &right.first);
+	dump(true, right.after);
+	ask(&w, sc, FAULT_NEVER, false, NULL, &right.again);
+	dump(true, right.after_again);
+	dump(false, right.core);
+	worker_close(&w);
+	serving_clear();
+	if (right.first.status / 100 != 2 || right.again.status / 100 != 2)
+		blame("without a fault it is answered %d %.200s", right.first.status, right.first.body);
+}
+
+static void do_work(const struct scenario *sc, long point, bool on, struct fault *f, struct outcome *o, int *rc)
+{
+	*o = (struct outcome){ .text = "" };
+	faults_arm(point, on);
+	*rc = sc->work(o);
+	faults_disarm(f);
+	serving_clear();
+}
+
+/* What a fault of the machine may be taken for, and passes. */
+static bool passing(const struct err *e, const struct fault *f)
+{
+	return e->code == ERR_MEMORY || e->code == ERR_STORE || e->code == ERR_BUSY || e->code == ERR_DISK ||
+	       e->code == ERR_REMOTE || e->code == ERR_LEASE || (e->code == ERR_NOT_FOUND && f->sort == FAULT_OPEN) ||
+	       ((e->code == ERR_USAGE || e->code == ERR_NOT_FOUND || e->code == ERR_DAMAGED) && f->sort == FAULT_READ);
+}
+
+static bool work_point(const struct scenario *sc, long point, bool on)
+{
+	static struct outcome o, p;
+	struct fault          f;
+	int                   rc;
+
+	do_work(sc, point, on, &f, &o, &rc);
+	shared->fault = f;
+	if (!f.fired)
+		return false;
+	dump(true, seen);
+	if (rc < 0 && !passing(&o.e, &f))
+		blame("fails for another reason (%d): %s", o.e.code, o.e.msg);
+	if (rc == 0 && strcmp(o.text, right.work.text) != 0)
+		blame("gives %.300s", o.text);
+	if (!sc->steps && strcmp(seen, right.after) != 0 && (rc == 0 || strcmp(seen, right.before) != 0))
+		blame("%s, and the store is not as it should be: %.300s", rc == 0 ? "succeeds" : "fails", seen);
+	do_work(sc, FAULT_NEVER, false, NULL, &p, &rc);
+	dump(!sc->steps, last);
+	if (rc < 0 || (strcmp(p.text, right.work.text) != 0 && strcmp(p.text, right.work_again.text) != 0))
+		blame("the next time it gives %.200s %.200s", p.text, p.e.msg);
+	if (strcmp(last, sc->steps ? right.core : strcmp(seen, right.after) == 0 ? right.after_again : right.after) != 0)
+		blame("after the next time the store is not what it should be: %.400s", last);
+	return true;
+}
+
+static void learn_work(const struct scenario *sc)
+{
+	int rc;
+
+	dump(true, right.before);
+	do_work(sc, FAULT_NEVER, false, NULL, &right.work, &rc);
+	if (rc < 0)
+		blame("without a fault it fails: %s", right.work.e.msg);
+	dump(true, right.after);
+	do_work(sc, FAULT_NEVER, false, NULL, &right.work_again, &rc);
+	if (rc < 0)
+		blame("without a fault it fails the second time: %s", right.work_again.e.msg);
+	dump(true, right.after_again);
+	dump(false, right.core);
+}
+
+static bool one_point(const struct scenario *sc, bool warm, long point, bool on)
+{
+	bool fired;
+
+	put_template();
+	fired = sc->work != NULL ? work_point(sc, point, on) : request_point(sc, warm, point, on);
+	look_ends(fired);
+	return fired;
+}
+
+/* ---- one case ------------------------------------------------------------------------------------------------ */
+
+static void say_leak(void *const frame[], int n)
+{
+	struct fault *f = &shared->fault;
+
+	f->n_frames = n;
+	memcpy(f->frame, frame, (size_t)n * sizeof *frame);
+	blame("leaks a block that was given out here:");
+}
+
+/* What a first time leaves for good is no leak: only what each time leaves is. */
+static void look_for_leaks(const struct scenario *sc, bool warm, long point, bool on, long *blocks, int *fds)
+{
+	long left = faults_blocks() - *blocks;
+	int  open_fds = descriptors() - *fds;
+
+	if (open_fds > 0)
+		blame("%d descriptors are left open", open_fds);
+	*fds += open_fds;
+	if (left > 0) {
+		size_t before = shared->n_blames;
+
+		*blocks = faults_blocks();
+		faults_trace();
+		one_point(sc, warm, point, on);
+		if (faults_blocks() > *blocks) {
+			shared->n_blames = before;
+			faults_trace_end(say_leak);
+		} else {
+			faults_trace_end(NULL);
+		}
+	}
+	*blocks = faults_blocks();
+}
+
+static void ask_plain(struct worker *w, int (*program)(void), const char *method, const char *path, const char *body)
+{
+	const struct scenario sc = { "", program, method, path, "", body, .agent = NULL };
+
+	program();
+	server.service = handed;
+	begin_worker(w);
+	ask(w, &sc, FAULT_NEVER, false, NULL, &got);
+	worker_close(w);
+	if (got.status / 100 != 2)
+		blame("the store can't be filled: %s answers %d %.200s", path, got.status, got.body);
+}
+
+/* Projects 1 (trained), 2 (spans, trained) and 3 (asks for both kinds). */
+static void fill(void)
+{
+	static const char *const setups[] = {
+		"{\"project\":\"1.1700000000\",\"schema\":\"" TWO "\"}",
+		"{\"project\":\"2.1700000000\",\"schema\":\"" SPANS "\"}",
+		"{\"project\":\"3.1700000000\",\"schema\":\"" TWO "\",\"extra_params\":{\"model\":\"substring\\u002btfidf_logreg\"}}",
+	};
+	static const char *const events[] = {
+		CREATED(1, "great food", "good"), CREATED(2, "cold s\\u00f6up", "b\\u00e4d"),
+		CREATED(3, "friendly staff", "good"), CREATED(4, "rude waiter", "b\\u00e4d"),
+		"{\"action\":\"ANNOTATION_CREATED\",\"project\":{\"id\":2,\"created_at\":\"2023-11-14T22:13:20Z\"},\"task\":" TASK(11, "soup of the day")
+		",\"annotation\":{\"id\":11,\"task\":11,\"completed_by\":1,\"updated_at\":\"" DAY1 "\",\"result\":" FOUND(z) "}}",
+	};
+	struct train_options opt = { .foreground = true };
+	struct train_result  r;
+	struct worker        w = { 0 };
+	struct store        *st;
+	struct err           e = { 0 };
+	const char          *key = server.env.ls_key;
+
+	remove_store();
+	server.env.ls_key = NULL;        /* Label Studio is asked later */
+	for (size_t i = 0; i < countof(setups); i++)
+		ask_plain(&w, setup_main, "POST", "/setup", setups[i]);
+	for (size_t i = 0; i < countof(events); i++)
+		ask_plain(&w, webhook_main, "POST", "/webhook", events[i]);
+	if (store_open(&st, scratch, 1000, &e) < 0)
+		die(e.msg);
+	for (int64_t id = 1; id <= 2; id++)
+		if (train_run(st, &server.env, row_of(st, id, &e), &opt, &r, &e) < 0 || r.state != JOB_DONE)
+			blame("the store can't be filled: %s%s", e.msg, r.note);
+	store_close(st);
+	serving_clear();
+	server.env.ls_key = key;
+}
+
+static void keep_template(void)
+{
+	struct stat sb;
+	int         fd = open(in_folder(STORE_FILE), O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &sb) < 0)
+		die("the store");
+	template_len = (size_t)sb.st_size;
+	template = mmap(NULL, template_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (template == MAP_FAILED || read(fd, template, template_len) != (ssize_t)template_len)
+		die("the store");
+	close(fd);
+}
+
+static void settings(void)
+{
+	char       url[64];
+	struct err e = { 0 };
+
+	snprintf(url, sizeof url, "http://127.0.0.1:%d", stub_port);
+	clearenv();
+	setenv("MODEL_DIR", scratch, 1);
+	setenv("LABEL_STUDIO_URL", url, 1);
+	setenv("LABEL_STUDIO_API_KEY", REFRESH, 1);
+	setenv("START_TRAINING_EACH_N_UPDATES", "5", 1);
+	setenv("TRAIN_THREADS", "2", 1);
+	if (env_read(&server.env, &e) < 0)
+		die(e.msg);
+	auth_init(&server.auth, &server.env);
+}
+
+/* Says where, then dies of it. */
+static void dying(int sig)
+{
+	struct fault *f = &shared->fault;
+	struct fault  cause;
+
+	faults_disarm(&cause);
+	shared->fault = cause;
+	blame("dies of signal %d, after this fault:", sig);
+	f->n_frames = backtrace(f->frame, FAULT_FRAMES);
+	blame("  and here:");
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+static void run_case(const struct scenario *sc)
+{
+	static const char lines[] = "{\"text\":\"caf\\u00e9\",\"label\":\"go\\u00f6d\"}\n{\"text\":\"cold\",\"label\":\"bad\"}\n"
+	                            "{\"text\":\"again\",\"label\":[\"bad\",\"so so\"]}\nno JSON\n";
+	static const char gold[] = "{\"text\":\"great caf\\u00e9\",\"label\":\"good\"}\n{\"text\":\"cold\",\"label\":\"b\\u00e4d\"}\n";
+	long blocks;
+	int  fds, rounds = sc->work != NULL ? 2 : 4;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	in_fd = memfd_create("in", MFD_CLOEXEC);
+	out_fd = memfd_create("out", MFD_CLOEXEC);
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGSEGV, dying);
+	signal(SIGABRT, dying);
+	signal(SIGBUS, dying);
+	dup2(null_fd, 2);
+	dup2(null_fd, 0);
+	settings();
+	log_open("torture", LOG_DEBUG);
+	if (sodium_init() < 0)
+		die("sodium");
+	meter_open(scratch);
+	write_file("lines.jsonl", lines, sizeof lines - 1);
+	write_file("gold.jsonl", gold, sizeof gold - 1);
+	write_file("tasks.json", export, sizeof export - 1);
+	fill();
+	keep_template();
+	if (sc->program != NULL) {
+		sc->program();
+		server.service = handed;
+	}
+	put_template();
+	if (sc->work != NULL)
+		learn_work(sc);
+	else
+		learn_request(sc);
+	look_ends(false);
+	for (int i = 0; i < 3; i++)
+		for (int round = 0; round < rounds; round++)
+			one_point(sc, round & 1, FAULT_NEVER, false);
+	if (shared->n_blames > 0)
+		return;
+	for (; shared->round < rounds; shared->round++, shared->point = seed % every) {
+		/* Work of the command line has no warm form: rounds 0 and 2. */
+		const bool warm = sc->work == NULL && (shared->round & 1) != 0;
+		const bool on = sc->work != NULL ? (shared->round & 1) != 0 : (shared->round & 2) != 0;
+
+		blocks = faults_blocks();
+		fds = descriptors();
+		for (;; shared->point += every) {
+			shared->at_work = true;
+			if (!one_point(sc, warm, shared->point, on))
+				break;
+			look_for_leaks(sc, warm, shared->point, on, &blocks, &fds);
+			shared->done[shared->fault.sort]++;
+			shared->at_work = false;
+			if (shared->n_blames >= BLAMES)
+				return;
+		}
+		shared->at_work = false;
+	}
+}
+
+/* ---- all cases ------------------------------------------------------------------------------------------------ */
+
+/* Which line a frame is, by addr2line where there is one. */
+static void print_frames(const struct fault *f)
+{
+	fflush(stdout);
+	for (int i = 0; i < f->n_frames; i++) {
+		Dl_info d;
+		char    command[512];
+		int     rc = -1;
+
+		if (dladdr(f->frame[i], &d) == 0 || d.dli_fname == NULL)
+			continue;
+		if (d.dli_sname != NULL && i < 3 && (strcmp(d.dli_sname, "malloc") == 0 || strcmp(d.dli_sname, "calloc") == 0))
+			continue;
+		if (strstr(d.dli_fname, "torture") != NULL) {
+			snprintf(command, sizeof command, "addr2line -sfpe /proc/%d/exe %#lx 2>/dev/null | sed 's/^/      /'", (int)getpid(),
+			         (unsigned long)((char *)f->frame[i] - (char *)d.dli_fbase) - 1);
+			rc = system(command);
+		}
+		if (rc != 0)
+			printf("      %s %s\n", d.dli_fname, d.dli_sname == NULL ? "?" : d.dli_sname);
+		fflush(stdout);
+	}
+}
+
+/* Waits for the child; false: it hung. */
+static int wait_for(pid_t pid)
+{
+	long   round = -1, point = -1;
+	int    status, quiet = 0;
+
+	for (;;) {
+		const struct timespec fifth = { .tv_nsec = 200000000 };
+
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		syscall(SYS_nanosleep, &fifth, NULL);
+		quiet = round == shared->round && point == shared->point ? quiet + 1 : 0;
+		round = shared->round;
+		point = shared->point;
+		if (quiet > STALL_S * 5) {
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			return -1;
+		}
+	}
+}
+
+static bool run_one(const struct scenario *sc)
+{
+	struct timespec t0, t1;
+	long            total = 0;
+
+	memset(shared, 0, sizeof *shared);
+	shared->point = seed % every;
+	clock_gettime(CLOCK_MONOTONIC, &t0);
+	for (int deaths = 0; deaths < BLAMES; deaths++) {
+		pid_t pid = fork();
+		int   status;
+
+		if (pid < 0) {
+			perror("torture: fork");
+			exit(2);
+		}
+		if (pid == 0) {
+			run_case(sc);
+			_exit(0);
+		}
+		status = wait_for(pid);
+		if (status == 0)
+			break;
+		if (status < 0)
+			blame("hangs");
+		else if (WIFSIGNALED(status) && WTERMSIG(status) != SIGSEGV && WTERMSIG(status) != SIGABRT &&
+		         WTERMSIG(status) != SIGBUS)
+			blame("dies of signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+		else if (!WIFSIGNALED(status))
+			blame("ends with exit status %d", WEXITSTATUS(status));
+		if (!shared->at_work)
+			break;
+		shared->point += every;
+		shared->at_work = false;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &t1);
+	for (int i = 0; i < FAULT__MAX; i++)
+		total += shared->done[i];
+	printf("%s %s: %ld points", shared->n_blames == 0 && total > 0 ? "ok  " : "FAIL", sc->name, total);
+	for (int i = 0; i < FAULT__MAX; i++)
+		if (shared->done[i] > 0)
+			printf(", %s %ld", fault_sort_names[i], shared->done[i]);
+	printf(", %.1f s", (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) * 1e-9);
+	if (shared->n_blames > 0)
+		printf(" [%zu wrong]", shared->n_blames);
+	putchar('\n');
+	for (size_t i = 0; i < shared->n_blames && i < BLAMES; i++) {
+		const struct blame *b = &shared->blame[i];
+
+		printf("    point %ld, %s%s, %s: %s\n", b->point, b->on ? "from then on" : "once", b->warm ? ", warm" : "",
+		       b->fault.fired ? fault_sort_names[b->fault.sort] : "-", b->text);
+		if (i < FRAMES_OF)
+			print_frames(&b->fault);
+	}
+	fflush(stdout);
+	return shared->n_blames == 0 && total > 0;
+}
+
+static bool named(const char *name, char *list[], int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strncmp(list[i], name, strlen(list[i])) == 0)
+			return true;
+	return n == 0;
+}
+
+static void remove_folder(void)
+{
+	static const char *const files[] = { "lines.jsonl", "gold.jsonl", "tasks.json", METER_FILE, "train.log" };
+
+	remove_store();
+	for (size_t i = 0; i < countof(files); i++)
+		unlink(in_folder(files[i]));
+	rmdir(scratch);
+}
+
+int main(int argc, char *argv[])
+{
+	int    failed = 0, passed = 0, at = 1;
+	pid_t  stub;
+
+	for (; at < argc && argv[at][0] == '-'; at++) {
+		if (strcmp(argv[at], "--every") == 0 && at + 1 < argc)
+			every = strtol(argv[++at], NULL, 10);
+		else if (strcmp(argv[at], "--seed") == 0 && at + 1 < argc)
+			seed = strtol(argv[++at], NULL, 10);
+		else if (strcmp(argv[at], "--list") == 0)
+			for (size_t i = 0; i < countof(scenarios); i++)
+				puts(scenarios[i].name);
+		else
+			every = 0;
+	}
+	if (every < 1 || seed < 0) {
+		fprintf(stderr, "usage: torture [--every N] [--seed S] [--list] [NAME...]\n");
+		return 2;
+	}
+	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* Thousands of stores are made and synced: in memory, where there is room. */
+	snprintf(scratch, sizeof scratch, "%s/torture.XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	if (shared == MAP_FAILED || mkdtemp(scratch) == NULL) {
+		perror("torture");
+		return 2;
+	}
+	stub = stub_start();
+	for (size_t i = 0; i < countof(scenarios); i++) {
+		if (!named(scenarios[i].name, argv + at, argc - at))
+			continue;
+		if (run_one(&scenarios[i]))
+			passed++;
+		else
+			failed++;
+	}
+	kill(stub, SIGKILL);
+	waitpid(stub, NULL, 0);
+	remove_folder();
+	printf("%d passed, %d failed\n", passed, failed);
+	return failed == 0 && passed > 0 ? 0 : 1;
+}
