@@ -25,6 +25,7 @@
 #include "text/corpus.h"
 #include "text/tfidf.h"
 #include "text/tokenize.h"
+#include "unit/by_document.h"
 
 #include <json-c/json.h>
 #include <math.h>
@@ -424,6 +425,7 @@ static void check_tfidf_case(json_object *c)
 	struct err         e = { 0 };
 	struct corpus     *corpus = need(corpus_new(pattern, &e));
 	struct vocab       v;
+	struct postings    postings;
 	struct counts      counts;
 	struct arena       scratch;
 	size_t             n;
@@ -434,7 +436,7 @@ static void check_tfidf_case(json_object *c)
 	for (size_t i = 0; i < length(docs); i++)
 		if (corpus_add(corpus, text(at(docs, i)), &e) < 0)
 			die(e.msg, id);
-	if (corpus_finish(corpus, &v, &counts, &e) < 0)
+	if (corpus_finish(corpus, &v, &postings, &e) < 0 || !counts_of(&counts, &postings))
 		die(e.msg, id);
 	corpus_free(corpus);
 	n = vocab_terms(&v);
@@ -493,6 +495,7 @@ static void check_tfidf_case(json_object *c)
 	free(to_term);
 	free(x);
 	counts_clear(&counts);
+	postings_clear(&postings);
 	vocab_clear(&v);
 }
 

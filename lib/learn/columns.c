@@ -6,13 +6,6 @@
 
 #include <stdlib.h>
 
-/* The counts by term, of the terms in two documents or more. */
-struct postings {
-	uint32_t *at;          /* [n_terms + 1] */
-	uint32_t *doc, *u;     /* documents ascending; counts divided by their common divisor */
-	uint64_t *sum;         /* [n_terms] a hash of the list; of other terms, the document */
-};
-
 void columns_clear(struct columns *c)
 {
 	free(c->row_at);
@@ -31,14 +24,6 @@ void columns_clear(struct columns *c)
 	*c = (struct columns){ 0 };
 }
 
-static void postings_clear(struct postings *p)
-{
-	free(p->at);
-	free(p->doc);
-	free(p->u);
-	free(p->sum);
-}
-
 static uint32_t gcd(uint32_t a, uint32_t b)
 {
 	while (b != 0) {
@@ -50,106 +35,87 @@ static uint32_t gcd(uint32_t a, uint32_t b)
 	return a;
 }
 
-/* Divisors into c->mult, document frequencies into df [n_terms]. */
-static void scan_terms(struct columns *c, const struct counts *t, uint32_t *df)
+static inline uint32_t frequency(const struct postings *p, size_t j)
 {
-	for (size_t k = 0; k < t->at[t->n_docs]; k++) {
-		uint32_t j = t->v[k].term;
-
-		df[j]++;
-		if (c->mult[j] != 1)
-			c->mult[j] = gcd(t->v[k].n, c->mult[j]);
-	}
+	return p->at[j + 1] - p->at[j];
 }
 
-static int postings_build(struct postings *p, const struct columns *c, const struct counts *t,
-                          const uint32_t *df, struct err *e)
+/* The common divisor of a term's counts, and a hash of its list divided by it. */
+static uint64_t reduce(const struct postings *p, size_t j, struct hash_key key, uint32_t *divisor)
 {
-	struct hash_key key = hash_key_random();
-	uint32_t        n = 0;
+	const struct posting *v = p->v + p->at[j], *end = p->v + p->at[j + 1];
+	uint32_t              g = v->n;
+	uint64_t              sum = 0;
 
-	p->at = calloc(t->n_terms + 1, sizeof *p->at);
-	p->sum = calloc(t->n_terms + 1, sizeof *p->sum);
-	if (p->at == NULL || p->sum == NULL)
-		return err_memory(e);
-	for (size_t j = 0; j < t->n_terms; j++) {
-		p->at[j] = n;
-		n += df[j] > 1 ? df[j] : 0;      /* corpus.h: less than 2^32 counts in all */
-	}
-	p->at[t->n_terms] = n;
-	p->doc = malloc(((size_t)n + 1) * sizeof *p->doc);
-	p->u = malloc(((size_t)n + 1) * sizeof *p->u);
-	if (p->doc == NULL || p->u == NULL)
-		return err_memory(e);
-	for (size_t i = 0; i < t->n_docs; i++) {
-		for (size_t k = t->at[i]; k < t->at[i + 1]; k++) {
-			uint32_t j = t->v[k].term, u;
-
-			if (df[j] == 1) {
-				p->sum[j] = i;
-				continue;
-			}
-			u = c->mult[j] == 1 ? t->v[k].n : t->v[k].n / c->mult[j];
-			p->doc[p->at[j]] = (uint32_t)i;
-			p->u[p->at[j]++] = u;
-			p->sum[j] += hash_u64(key, (uint64_t)i << 32 | u);
-		}
-	}
-	/* The cursors stand at the ends: back to the beginnings. */
-	for (size_t j = 0; j < t->n_terms; j++)
-		p->at[j] -= df[j] > 1 ? df[j] : 0;
-	return 0;
+	for (const struct posting *q = v + 1; q < end && g > 1; q++)
+		g = gcd(q->n, g);
+	for (; v < end; v++)
+		sum += hash_u64(key, (uint64_t)v->doc << 32 | (g == 1 ? v->n : v->n / g));
+	*divisor = g;
+	return sum;
 }
 
-static bool same_list(const struct postings *p, uint32_t a, uint32_t b, uint32_t df)
+/* Have two terms of the same frequency proportional lists? */
+static bool same_list(const struct postings *p, uint32_t a, uint32_t b, const uint32_t *divisor)
 {
-	return memcmp(p->doc + p->at[a], p->doc + p->at[b], df * sizeof *p->doc) == 0 &&
-	       memcmp(p->u + p->at[a], p->u + p->at[b], df * sizeof *p->u) == 0;
+	const struct posting *x = p->v + p->at[a], *y = p->v + p->at[b];
+	const uint64_t        s = divisor[b], t = divisor[a];
+
+	for (uint32_t i = 0; i < frequency(p, a); i++)
+		if (x[i].doc != y[i].doc || x[i].n * s != y[i].n * t)
+			return false;
+	return true;
 }
 
 /*
  * Preliminary groups into c->group, numbered by their first term, which goes into
- * first [n_terms]; own groups (document frequency 1) into c->own.  Sets n_groups.
+ * first [n_terms]; own groups (document frequency 1) into c->own; divisors into
+ * c->mult.  Sets n_groups.
  */
-static int find_groups(struct columns *c, const struct postings *p, const uint32_t *df,
-                       uint32_t *first, struct err *e)
+static int find_groups(struct columns *c, const struct postings *p, uint32_t *first, struct err *e)
 {
-	size_t    size = 16, n_multi = 0;
-	uint32_t *slots;                         /* group + 1; 0: empty */
+	struct hash_key key = hash_key_random();
+	size_t          size = 16, n_multi = 0;
+	struct slot {
+		uint64_t sum;
+		uint32_t group;                  /* COLUMN_NONE: empty */
+	} *slots;
 
 	for (size_t j = 0; j < c->n_terms; j++)
-		n_multi += df[j] > 1;
+		n_multi += frequency(p, j) > 1;
 	while (size < n_multi * 2)
 		size *= 2;
-	slots = calloc(size, sizeof *slots);
+	slots = malloc(size * sizeof *slots);
 	if (slots == NULL)
 		return err_memory(e);
+	memset(slots, 0xff, size * sizeof *slots);
 	for (uint32_t j = 0; j < c->n_terms; j++) {
-		uint32_t *g;
+		uint64_t sum;
+		size_t   i;
 
-		if (df[j] == 1) {
-			g = &c->own[p->sum[j]];
+		if (frequency(p, j) == 1) {
+			uint32_t *g = &c->own[p->v[p->at[j]].doc];
+
 			if (*g == COLUMN_NONE) {
 				first[c->n_groups] = j;
 				*g = (uint32_t)c->n_groups++;
 			}
+			c->mult[j] = p->v[p->at[j]].n;
 			c->group[j] = *g;
 			continue;
 		}
-		for (size_t i = p->sum[j] & (size - 1);; i = (i + 1) & (size - 1)) {
-			if (slots[i] == 0) {
-				first[c->n_groups] = j;
-				c->group[j] = (uint32_t)c->n_groups++;
-				slots[i] = (uint32_t)c->n_groups;
-				break;
-			}
-			uint32_t other = first[slots[i] - 1];
+		sum = reduce(p, j, key, &c->mult[j]);
+		for (i = sum & (size - 1); slots[i].group != COLUMN_NONE; i = (i + 1) & (size - 1)) {
+			uint32_t other = first[slots[i].group];
 
-			if (p->sum[other] == p->sum[j] && df[other] == df[j] && same_list(p, other, j, df[j])) {
-				c->group[j] = slots[i] - 1;
+			if (slots[i].sum == sum && frequency(p, other) == frequency(p, j) && same_list(p, other, j, c->mult))
 				break;
-			}
 		}
+		if (slots[i].group == COLUMN_NONE) {
+			first[c->n_groups] = j;
+			slots[i] = (struct slot){ sum, (uint32_t)c->n_groups++ };
+		}
+		c->group[j] = slots[i].group;
 	}
 	free(slots);
 	return 0;
@@ -157,7 +123,7 @@ static int find_groups(struct columns *c, const struct postings *p, const uint32
 
 /* Renumbers by falling document frequency (a stable counting sort), and gives
  * df, idf, root; first is renumbered with them. */
-static int number_groups(struct columns *c, const uint32_t *df, uint32_t *first, struct err *e)
+static int number_groups(struct columns *c, const struct postings *p, uint32_t *first, struct err *e)
 {
 	size_t    n = c->n_groups;
 	uint32_t *at = calloc(c->n_docs + 2, sizeof *at);
@@ -172,16 +138,16 @@ static int number_groups(struct columns *c, const uint32_t *df, uint32_t *first,
 		goto out;
 	}
 	for (size_t g = 0; g < n; g++)
-		at[c->n_docs - df[first[g]] + 1]++;
+		at[c->n_docs - frequency(p, first[g]) + 1]++;
 	for (size_t d = 0; d <= c->n_docs; d++)
 		at[d + 1] += at[d];
 	for (size_t g = 0; g < n; g++)
-		to[g] = at[c->n_docs - df[first[g]]]++;
+		to[g] = at[c->n_docs - frequency(p, first[g])]++;
 	memcpy(old, first, n * sizeof *old);
 	for (size_t g = 0; g < n; g++)
 		first[to[g]] = old[g];
 	for (size_t g = 0; g < n; g++) {
-		c->df[g] = df[first[g]];
+		c->df[g] = frequency(p, first[g]);
 		c->n_shared += c->df[g] > 1;
 		/* Equal frequencies stand together: one logarithm for each. */
 		c->idf[g] = g > 0 && c->df[g] == c->df[g - 1] ? c->idf[g - 1] : tfidf_idf((double)c->n_docs, c->df[g]);
@@ -226,17 +192,18 @@ static int build_matrix(struct columns *c, const struct postings *p, const uint3
 	}
 	nnz = 0;
 	for (size_t g = 0; g < c->n_shared; g++) {
-		const uint32_t *doc = p->doc + p->at[first[g]], *u = p->u + p->at[first[g]];
-		double          scale = c->idf[g] * c->root[g];
+		const struct posting *v = p->v + p->at[first[g]];
+		const uint32_t        divisor = c->mult[first[g]];
+		const double          scale = c->idf[g] * c->root[g];
 
 		c->col_at[g] = (uint32_t)nnz;
 		for (size_t k = 0; k < c->df[g]; k++, nnz++) {
-			double x = u[k] * scale;
+			double x = (divisor == 1 ? v[k].n : v[k].n / divisor) * scale;
 
-			c->col_row[nnz] = doc[k];
+			c->col_row[nnz] = v[k].doc;
 			c->col_x[nnz] = x;
-			norm[doc[k]] += x * x;
-			c->row_at[doc[k] + 2]++;
+			norm[v[k].doc] += x * x;
+			c->row_at[v[k].doc + 2]++;
 		}
 	}
 	c->col_at[c->n_shared] = (uint32_t)nnz;
@@ -261,30 +228,23 @@ static int build_matrix(struct columns *c, const struct postings *p, const uint3
 	return 0;
 }
 
-int columns_merge(struct columns *c, const struct counts *t, struct err *e)
+int columns_merge(struct columns *c, const struct postings *p, struct err *e)
 {
-	struct postings p = { 0 };
-	uint32_t       *df = calloc(t->n_terms + 1, sizeof *df);
-	uint32_t       *first = calloc(t->n_terms + 1, sizeof *first);
-	int             rc = -1;
+	uint32_t *first = malloc((p->n_terms + 1) * sizeof *first);
+	int       rc = -1;
 
-	*c = (struct columns){ .n_docs = t->n_docs, .n_terms = t->n_terms };
-	c->group = malloc((t->n_terms + 1) * sizeof *c->group);
-	c->mult = calloc(t->n_terms + 1, sizeof *c->mult);
-	c->own = malloc((t->n_docs + 1) * sizeof *c->own);
-	c->own_x = calloc(t->n_docs + 1, sizeof *c->own_x);
-	if (df == NULL || first == NULL || c->group == NULL || c->mult == NULL || c->own == NULL || c->own_x == NULL) {
+	*c = (struct columns){ .n_docs = p->n_docs, .n_terms = p->n_terms };
+	c->group = malloc((p->n_terms + 1) * sizeof *c->group);
+	c->mult = malloc((p->n_terms + 1) * sizeof *c->mult);
+	c->own = malloc((p->n_docs + 1) * sizeof *c->own);
+	c->own_x = calloc(p->n_docs + 1, sizeof *c->own_x);
+	if (first == NULL || c->group == NULL || c->mult == NULL || c->own == NULL || c->own_x == NULL) {
 		err_memory(e);
 		goto out;
 	}
-	memset(c->own, 0xff, t->n_docs * sizeof *c->own);
-	scan_terms(c, t, df);
-	if (postings_build(&p, c, t, df, e) == 0 && find_groups(c, &p, df, first, e) == 0 &&
-	    number_groups(c, df, first, e) == 0 && build_matrix(c, &p, first, e) == 0)
-		rc = 0;
+	memset(c->own, 0xff, p->n_docs * sizeof *c->own);
+	rc = find_groups(c, p, first, e) < 0 || number_groups(c, p, first, e) < 0 || build_matrix(c, p, first, e) < 0 ? -1 : 0;
 out:
-	postings_clear(&p);
-	free(df);
 	free(first);
 	return rc;
 }

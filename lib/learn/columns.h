@@ -53,8 +53,8 @@ struct columns {
 	double   *root;          /* [n_groups] sqrt(sum of a^2) */
 };
 
-/* 0, or -1: ERR_MEMORY.  Cost: O(counts).  Clear with columns_clear() either way. */
-int  columns_merge(struct columns *c, const struct counts *counts, struct err *e);
+/* 0, or -1: ERR_MEMORY.  Cost: O(postings).  Clear with columns_clear() either way. */
+int  columns_merge(struct columns *c, const struct postings *p, struct err *e);
 void columns_clear(struct columns *c);
 
 #endif

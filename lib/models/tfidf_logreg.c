@@ -290,26 +290,26 @@ static struct model *model_new(const struct label_config *config, const struct m
 /* Texts to m's vocabulary and merged columns.  ERR_TOO_FEW without a word. */
 static int read_texts(struct model *m, struct columns *x, struct examples ex, struct report *report, struct err *e)
 {
-	struct corpus *corpus = corpus_new(m->token_pattern, e);
-	struct counts  counts = { 0 };
-	int            rc = -1;
+	struct corpus  *corpus = corpus_new(m->token_pattern, e);
+	struct postings postings = { 0 };
+	int             rc = -1;
 
 	if (corpus == NULL)
 		return -1;
 	for (size_t i = 0; i < ex.n; i++)
 		if (corpus_add(corpus, ex.v[i].text, e) < 0 || report_reading(report, (double)i / (double)ex.n, e) < 0)
 			goto out;
-	if (corpus_finish(corpus, &m->vocab, &counts, e) < 0)
+	if (corpus_finish(corpus, &m->vocab, &postings, e) < 0)
 		goto out;
 	corpus_free(corpus);                     /* before columns are made: they are as large */
 	corpus = NULL;
 	if (vocab_terms(&m->vocab) == 0)
 		err_set(e, ERR_TOO_FEW, "no text holds a word");
 	else
-		rc = columns_merge(x, &counts, e);
+		rc = columns_merge(x, &postings, e);
 out:
 	corpus_free(corpus);
-	counts_clear(&counts);
+	postings_clear(&postings);
 	return rc;
 }
 

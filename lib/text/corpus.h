@@ -1,5 +1,5 @@
 /*
- * corpus.h - documents in, vocabulary and counts out.
+ * corpus.h - documents in, vocabulary and postings out.
  *
  * Documents are added one by one, each read once; corpus_finish() sorts the
  * terms.  The result depends on the documents and their order alone.
@@ -15,25 +15,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Document by term, CSR: document i has v[at[i] .. at[i + 1]), every term once,
- * in no particular order.  Empty documents have empty rows. */
-struct counts {
-	size_t        n_docs, n_terms;
-	size_t       *at;            /* [n_docs + 1] */
-	struct count *v;             /* [at[n_docs]] */
+/* Term by document: term j is in the documents v[at[j] .. at[j + 1]), ascending, n
+ * times in each. */
+struct posting {
+	uint32_t doc, n;
 };
-void counts_clear(struct counts *c);
+struct postings {
+	size_t          n_docs, n_terms;
+	uint32_t       *at;            /* [n_terms + 1] */
+	struct posting *v;             /* [at[n_terms]] */
+};
+void postings_clear(struct postings *p);
+
+/* Three n-grams begin at a token at most: so many have numbers of 32 bits. */
+#define CORPUS_TOKENS_MAX (UINT32_MAX / 3 - 1)
 
 struct corpus;
 
 struct corpus *corpus_new(enum token_pattern pattern, struct err *e);   /* NULL: ERR_MEMORY */
 void           corpus_free(struct corpus *c);                           /* NULL allowed */
 
-/* -1: ERR_MEMORY, or ERR_TOO_LARGE at 2^32 terms or counts.  Cost: O(bytes). */
+/* -1: ERR_MEMORY, or ERR_TOO_LARGE beyond CORPUS_TOKENS_MAX words in all.  Cost: O(bytes). */
 int corpus_add(struct corpus *c, struct span text, struct err *e);
 
 /* Once, at the end; c is of no further use but to corpus_free().  The caller
- * clears v and counts.  A corpus without a word gives an empty vocabulary. */
-int corpus_finish(struct corpus *c, struct vocab *v, struct counts *counts, struct err *e);
+ * clears v and p.  A corpus without a word gives an empty vocabulary.
+ * Cost: O(words * log(words) + tokens); memory about 56 bytes a token. */
+int corpus_finish(struct corpus *c, struct vocab *v, struct postings *p, struct err *e);
 
 #endif

@@ -2,6 +2,7 @@
  * test_logreg.c - the optimum, checked by its own conditions on the unmerged
  * matrix; threads; stopping; metrics.
  */
+#include "by_document.h"
 #include "learn/kernels.h"
 #include "learn/logreg.h"
 #include "learn/metrics.h"
@@ -22,6 +23,7 @@ struct problem {
 	char           room[DOCS_MAX][256];
 	uint32_t       y[DOCS_MAX];
 	struct vocab   v;
+	struct postings postings;
 	struct counts  counts;
 	struct columns x;
 };
@@ -50,15 +52,17 @@ static struct problem *problem(size_t n, size_t k, unsigned seed)
 		}
 		assert_int_equal(corpus_add(c, (struct span){ p->room[i], (size_t)len }, &e), 0);
 	}
-	assert_int_equal(corpus_finish(c, &p->v, &p->counts, &e), 0);
+	assert_int_equal(corpus_finish(c, &p->v, &p->postings, &e), 0);
+	assert_true(counts_of(&p->counts, &p->postings));
 	corpus_free(c);
-	assert_int_equal(columns_merge(&p->x, &p->counts, &e), 0);
+	assert_int_equal(columns_merge(&p->x, &p->postings, &e), 0);
 	return p;
 }
 
 static void problem_free(struct problem *p)
 {
 	vocab_clear(&p->v);
+	postings_clear(&p->postings);
 	counts_clear(&p->counts);
 	columns_clear(&p->x);
 	free(p);

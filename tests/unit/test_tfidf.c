@@ -1,4 +1,5 @@
 /* test_tfidf.c - vocabulary, counts, idf, merged columns. */
+#include "by_document.h"
 #include "learn/columns.h"
 #include "text/corpus.h"
 #include "text/tfidf.h"
@@ -10,10 +11,11 @@
 #include <cmocka.h>
 
 struct built {
-	struct vocab  v;
-	struct counts counts;
-	uint32_t     *df;
-	double       *idf;
+	struct vocab    v;
+	struct postings postings;
+	struct counts   counts;
+	uint32_t       *df;
+	double         *idf;
 };
 
 static void build(struct built *b, const struct span *texts, size_t n, enum token_pattern pattern)
@@ -25,9 +27,13 @@ static void build(struct built *b, const struct span *texts, size_t n, enum toke
 	assert_non_null(c);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(corpus_add(c, texts[i], &e), 0);
-	assert_int_equal(corpus_finish(c, &b->v, &b->counts, &e), 0);
+	assert_int_equal(corpus_finish(c, &b->v, &b->postings, &e), 0);
+	assert_true(counts_of(&b->counts, &b->postings));
 	corpus_free(c);
 	terms = vocab_terms(&b->v);
+	for (size_t t = 0; t < b->postings.n_terms; t++)
+		for (size_t k = b->postings.at[t]; k + 1 < b->postings.at[t + 1]; k++)
+			assert_true(b->postings.v[k].doc < b->postings.v[k + 1].doc);
 	assert_int_equal(b->counts.n_docs, n);
 	assert_int_equal(b->counts.n_terms, terms);
 	b->df = calloc(terms + 1, sizeof *b->df);
@@ -42,6 +48,7 @@ static void build(struct built *b, const struct span *texts, size_t n, enum toke
 static void clear(struct built *b)
 {
 	vocab_clear(&b->v);
+	postings_clear(&b->postings);
 	counts_clear(&b->counts);
 	free(b->df);
 	free(b->idf);
@@ -212,7 +219,7 @@ static void check_columns(unsigned seed)
 
 	random_texts(texts, room, seed);
 	build(&b, texts, DOCS, TOKEN_WORD1);
-	assert_int_equal(columns_merge(&c, &b.counts, &e), 0);
+	assert_int_equal(columns_merge(&c, &b.postings, &e), 0);
 	terms = vocab_terms(&b.v);
 	x = calloc(DOCS * (terms + 1), sizeof *x);
 	merged = calloc(DOCS * (c.n_groups + 1), sizeof *merged);
