@@ -11,6 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Rows or columns of a matrix: i has x[at[i] .. at[i + 1]), in the columns or rows index[]. */
+struct sparse {
+	const uint32_t *at, *index;
+	const float    *x;
+};
+
 struct kernels {
 	const char *name;
 
@@ -23,9 +29,9 @@ struct kernels {
 	/* to += f * v */
 	void (*add_times)(double *to, double f, const double *v, size_t n);
 
-	/* Of conjugate gradients, in single precision; x is rounded, sums over more than
-	 * SINGLE_RUN elements are taken in double. */
-	void   (*gather_single)(float *t, size_t ld, const uint32_t *at, const double *x, size_t n, const float *v);
+	/* Of conjugate gradients, in single precision; sums over more than SINGLE_RUN
+	 * elements are taken in double. */
+	void   (*gather_single)(float *t, size_t ld, const uint32_t *at, const float *x, size_t n, const float *v);
 	double (*dot_single)(const float *a, const float *b, size_t n);
 	double (*weighted)(const float *a, const float *d, size_t n);            /* sum of d[i] * a[i]^2 */
 	void   (*curve)(float *u, float c, const float *m, float mean, size_t n);   /* u = c * m * (u - mean) */
@@ -37,6 +43,16 @@ struct kernels {
 	/* dir = r + beta * dir;  dir = d * r + beta * dir */
 	void (*turn)(float *dir, float beta, const float *r, size_t n);
 	void (*turn_weighted)(float *dir, float beta, const float *r, const float *d, size_t n);
+
+	/* A product with the Hessian of three or four classes, rows or columns [from, to)
+	 * at once: rows are a dozen elements long, and calls for each cost as much again.
+	 *
+	 *   us = M (X dir + dirb), sum += column sums of us     m, mu: as in logreg.c
+	 *   q = X^T us + dir, returns dir . q
+	 */
+	void   (*rows4)(float *us, double sum[4], const struct sparse *x, size_t from, size_t to, const float *dir,
+	                const float dirb[4], const float *m, const double *mu, float c);
+	double (*cols4)(float *q, const struct sparse *x, size_t from, size_t to, const float *us, const float *dir);
 };
 
 extern const struct kernels kernels_narrow;      /* 16 bytes: what every machine has */

@@ -106,7 +106,7 @@ typedef double NAME(pair) __attribute__((vector_size(4 * sizeof(double)), aligne
 #define CONST_HALF_AT(p) (*(const HALF *)(p))
 #define PAIR_AT(p) (*(PAIR *)(p))
 
-TARGET static void NAME(gather_single)(float *t, size_t ld, const uint32_t *at, const double *x, size_t n, const float *v)
+TARGET static void NAME(gather_single)(float *t, size_t ld, const uint32_t *at, const float *x, size_t n, const float *v)
 {
 	size_t c = 0;
 
@@ -117,7 +117,7 @@ TARGET static void NAME(gather_single)(float *t, size_t ld, const uint32_t *at, 
 
 		for (size_t i = 0; i < n; i++) {
 			const FVEC *row = (const FVEC *)(v + (size_t)at[i] * ld + c);
-			float       f = (float)x[i];
+			float       f = x[i];
 
 			a0 += f * row[0];
 			a1 += f * row[1];
@@ -146,7 +146,7 @@ TARGET static void NAME(gather_single)(float *t, size_t ld, const uint32_t *at, 
 
 		for (size_t i = 0; i < n; i++) {
 			const FVEC *row = (const FVEC *)(v + (size_t)at[i] * ld + c);
-			float       f = (float)x[i];
+			float       f = x[i];
 
 			a0 += f * row[0];
 			a1 += f * row[1];
@@ -162,7 +162,7 @@ TARGET static void NAME(gather_single)(float *t, size_t ld, const uint32_t *at, 
 		HALF a0 = CONST_HALF_AT(t + c);
 
 		for (size_t i = 0; i < n; i++)
-			a0 += (float)x[i] * CONST_HALF_AT(v + (size_t)at[i] * ld + c);
+			a0 += x[i] * CONST_HALF_AT(v + (size_t)at[i] * ld + c);
 		HALF_AT(t + c) = a0;
 	}
 }
@@ -234,6 +234,51 @@ TARGET static void NAME(turn_weighted)(float *dir, float beta, const float *r, c
 		HALF_AT(dir + i) = CONST_HALF_AT(d + i) * CONST_HALF_AT(r + i) + beta * CONST_HALF_AT(dir + i);
 }
 
+/* t + row i of x times v, four wide, in two sums: the additions of one would wait for
+ * each other. */
+TARGET static inline HALF NAME(row4)(HALF t, const struct sparse *x, size_t i, const float *v)
+{
+	HALF   odd = { 0.0f };
+	size_t k = x->at[i], end = x->at[i + 1];
+
+	for (; k + 1 < end; k += 2) {
+		t += x->x[k] * CONST_HALF_AT(v + (size_t)x->index[k] * 4);
+		odd += x->x[k + 1] * CONST_HALF_AT(v + (size_t)x->index[k + 1] * 4);
+	}
+	if (k < end)
+		t += x->x[k] * CONST_HALF_AT(v + (size_t)x->index[k] * 4);
+	return t + odd;
+}
+
+TARGET static void NAME(rows4)(float *us, double sum[4], const struct sparse *x, size_t from, size_t to, const float *dir,
+                               const float dirb[4], const float *m, const double *mu, float c)
+{
+	PAIR total = PAIR_AT(sum);
+
+	for (size_t i = from; i < to; i++) {
+		HALF  t = NAME(row4)(CONST_HALF_AT(dirb), x, i, dir), at = CONST_HALF_AT(m + i * 4), p = at * t;
+		float mean = (float)((double)((p[0] + p[1]) + (p[2] + p[3])) / mu[i]);
+
+		t = c * at * (t - mean);
+		HALF_AT(us + i * 4) = t;
+		total += __builtin_convertvector(t, PAIR);
+	}
+	PAIR_AT(sum) = total;
+}
+
+TARGET static double NAME(cols4)(float *q, const struct sparse *x, size_t from, size_t to, const float *us, const float *dir)
+{
+	PAIR total = { 0.0 };
+
+	for (size_t g = from; g < to; g++) {
+		HALF d = CONST_HALF_AT(dir + g * 4), t = NAME(row4)(d, x, g, us);
+
+		HALF_AT(q + g * 4) = t;
+		total += __builtin_convertvector(t * d, PAIR);
+	}
+	return (total[0] + total[1]) + (total[2] + total[3]);
+}
+
 #if WIDTH == 2
 const struct kernels kernels_narrow = {
 #else
@@ -243,7 +288,7 @@ static const struct kernels kernels_wide = {
 	.gather = NAME(gather), .dot = NAME(dot), .add_times = NAME(add_times),
 	.gather_single = NAME(gather_single), .dot_single = NAME(dot_single), .weighted = NAME(weighted),
 	.curve = NAME(curve), .sum_up = NAME(sum_up), .advance = NAME(advance),
-	.turn = NAME(turn), .turn_weighted = NAME(turn_weighted),
+	.turn = NAME(turn), .turn_weighted = NAME(turn_weighted), .rows4 = NAME(rows4), .cols4 = NAME(cols4),
 };
 
 #undef VEC

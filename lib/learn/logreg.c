@@ -76,6 +76,8 @@ struct fit {
 	double *rb, *qb, *dirb, *sb, *diagb;   /* [ld] what r, q, dir, s and diag are, of b */
 
 	/* Single precision: a Newton step may be inexact, what it leads to is not. */
+	float        *row_x, *col_x;           /* [nnz] x's */
+	struct sparse by_row, by_col;          /* x with them */
 	float  *m, *us;                        /* [n][ld] m; M (X dir + dirb) */
 	float  *r, *q, *dir;                   /* [d][ld] residual, Hessian times dir, direction */
 	float  *diag;                          /* [d][ld] inverse diagonal; NULL: none is used */
@@ -122,21 +124,23 @@ static inline double dot(const struct fit *f, const double *a, const double *b, 
 }
 
 /* The same in single precision. */
-static inline void gather_single(const struct fit *f, float *t, const uint32_t *at, const double *x, size_t n, const float *v)
+static inline void gather_single(const struct fit *f, float *t, const struct sparse *s, size_t row, const float *v)
 {
-	float even = 0.0f, odd = 0.0f;
-	size_t i = 0;
+	const uint32_t *at = s->index + s->at[row];
+	const float    *x = s->x + s->at[row];
+	size_t          n = s->at[row + 1] - s->at[row], i = 0;
+	float           even = 0.0f, odd = 0.0f;
 
 	if (f->ld > 1) {
 		f->kernels->gather_single(t, f->ld, at, x, n, v);
 		return;
 	}
 	for (; i + 1 < n; i += 2) {
-		even += (float)x[i] * v[at[i]];
-		odd += (float)x[i + 1] * v[at[i + 1]];
+		even += x[i] * v[at[i]];
+		odd += x[i + 1] * v[at[i + 1]];
 	}
 	if (i < n)
-		even += (float)x[i] * v[at[i]];
+		even += x[i] * v[at[i]];
 	*t += even + odd;
 }
 
@@ -418,18 +422,24 @@ static inline void row_times(const struct fit *f, size_t i, const double *v, con
 /* us = M (X dir + dirb) */
 static void hessian_rows(void *arg, size_t chunk)
 {
-	struct fit           *f = arg;
-	const struct columns *x = f->x;
-	double               *sum_b = f->part_b + chunk * f->ld;
+	struct fit *f = arg;
+	double     *sum_b = f->part_b + chunk * f->ld;
 
 	memset(sum_b, 0, f->ld * sizeof *sum_b);
+	if (f->ld == 4) {
+		const float dirb[4] = { (float)f->dirb[0], (float)f->dirb[1], (float)f->dirb[2], (float)f->dirb[3] };
+
+		f->kernels->rows4(f->us, sum_b, &f->by_row, f->rows[chunk].from, f->rows[chunk].to, f->dir, dirb, f->m,
+		                  f->mu, (float)f->c);
+		return;
+	}
 	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
 		const float *m = f->m + i * f->ld;
 		float       *u = f->us + i * f->ld;
 
 		for (size_t k = 0; k < f->ld; k++)
 			u[k] = (float)f->dirb[k];
-		gather_single(f, u, x->row_col + x->row_at[i], x->row_x + x->row_at[i], x->row_at[i + 1] - x->row_at[i], f->dir);
+		gather_single(f, u, &f->by_row, i, f->dir);
 		if (f->k == 1) {
 			u[0] *= m[0];
 			sum_b[0] += (double)u[0];
@@ -443,16 +453,18 @@ static void hessian_rows(void *arg, size_t chunk)
 /* q = X^T us + dir; .a gets dir . q */
 static void hessian_cols(void *arg, size_t chunk)
 {
-	struct fit           *f = arg;
-	const struct columns *x = f->x;
-	size_t                from, n = run_of(f, chunk, &from);
+	struct fit *f = arg;
+	size_t      from, n = run_of(f, chunk, &from);
 
+	if (f->ld == 4) {
+		f->part[chunk].a = f->kernels->cols4(f->q, &f->by_col, f->cols[chunk].from, f->cols[chunk].to, f->us, f->dir);
+		return;
+	}
 	for (size_t g = f->cols[chunk].from; g < f->cols[chunk].to; g++) {
 		float *q = f->q + g * f->ld;
 
 		memcpy(q, f->dir + g * f->ld, f->ld * sizeof *q);
-		gather_single(f, q, x->col_row + x->col_at[g], x->col_x + x->col_at[g],
-		              x->col_at[g + 1] - x->col_at[g], f->us);
+		gather_single(f, q, &f->by_col, g, f->us);
 	}
 	f->part[chunk].a = dot_single(f, f->q + from, f->dir + from, n);
 }
@@ -816,6 +828,7 @@ int logreg_fit(struct logreg *m, const struct columns *x, const uint32_t *y, siz
 	};
 	const struct slot_single singles[] = {
 		{ &f->m, n, ld }, { &f->us, n, ld },
+		{ &f->row_x, x->nnz, 1 }, { &f->col_x, x->nnz, 1 },
 		{ &f->r, d, ld }, { &f->q, d, ld }, { &f->dir, d, ld }, { &f->diag, k >= PRECONDITION_FROM ? d : 0, ld },
 	};
 	bool whole = f->team != NULL;
@@ -832,6 +845,12 @@ int logreg_fit(struct logreg *m, const struct columns *x, const uint32_t *y, siz
 		free(f->diag);
 		f->diag = NULL;
 	}
+	for (size_t i = 0; i < x->nnz; i++) {
+		f->row_x[i] = (float)x->row_x[i];
+		f->col_x[i] = (float)x->col_x[i];
+	}
+	f->by_row = (struct sparse){ x->row_at, x->row_col, f->row_x };
+	f->by_col = (struct sparse){ x->col_at, x->col_row, f->col_x };
 	if (minimise(f, m, e) == 0 && output(m, f, e) == 0)
 		rc = 0;
 out:

@@ -239,7 +239,8 @@ static void test_kernels(void **state)
 static void test_kernels_single(void **state)
 {
 	float    v[12 * RUN], a[RUN], b[RUN], out[2][5][RUN];
-	double   x[9], sums[2][2][RUN];
+	float    x[9];
+	double   sums[2][2][RUN];
 	uint32_t at[9];
 
 	(void)state;
@@ -253,7 +254,7 @@ static void test_kernels_single(void **state)
 		}
 		for (size_t i = 0; i < countof(at); i++) {
 			at[i] = (uint32_t)(rand() % 12);
-			x[i] = rand() / 1e9;
+			x[i] = (float)rand() / 1e9f;
 		}
 		for (size_t w = 0; w < 2; w++) {
 			const struct kernels *f = widths()[w];
@@ -272,7 +273,7 @@ static void test_kernels_single(void **state)
 				float t = a[i];
 
 				for (size_t k = 0; k < countof(at); k++)
-					t += (float)x[k] * v[at[k] * n + i];
+					t += x[k] * v[at[k] * n + i];
 				assert_true(out[w][0][i] == t);
 				assert_true(out[w][1][i] == 10.0f * b[i] * (a[i] - 0.1f));
 				assert_true(sums[w][0][i] == (double)i + 0.7 * (double)b[i] && out[w][2][i] == a[i] - 0.7f * v[i]);
@@ -286,6 +287,68 @@ static void test_kernels_single(void **state)
 		for (size_t o = 0; o < 2; o++)
 			assert_memory_equal(sums[0][o], sums[1][o], n * sizeof *sums[0][o]);
 	}
+}
+
+#define SPARSE_ROWS 40
+
+/* Those of a whole product, by rows and by columns. */
+static void test_kernels_four(void **state)
+{
+	static float  x[SPARSE_ROWS * 20], v[4 * SPARSE_ROWS], m[4 * SPARSE_ROWS], out[2][2][4 * SPARSE_ROWS];
+	uint32_t      index[countof(x)], at[SPARSE_ROWS + 1] = { 0 };
+	double        mu[SPARSE_ROWS], sum[2][4], dot[2];
+	const float   b[4] = { 0.5f, -0.25f, 0.125f, 0.0f };
+	struct sparse s = { at, index, x };
+
+	(void)state;
+	srand(14);
+	for (size_t i = 0; i < SPARSE_ROWS; i++) {
+		at[i + 1] = at[i] + (uint32_t)i % 20;
+		mu[i] = 0.0;
+		for (size_t k = 0; k < 4; k++) {
+			v[i * 4 + k] = (float)rand() / 1e9f - 1.0f;
+			mu[i] += (double)(m[i * 4 + k] = (float)rand() / 1e9f);
+		}
+		for (size_t k = at[i]; k < at[i + 1]; k++) {
+			x[k] = (float)rand() / 1e9f;
+			index[k] = (uint32_t)(rand() % SPARSE_ROWS);
+		}
+	}
+	for (size_t w = 0; w < 2; w++) {
+		const struct kernels *f = widths()[w];
+		double                want_sum[4] = { 1.0, 2.0, 3.0, 4.0 }, want_dot = 0.0;
+
+		memcpy(sum[w], want_sum, sizeof want_sum);
+		f->rows4(out[w][0], sum[w], &s, 1, SPARSE_ROWS, v, b, m, mu, 10.0f);
+		dot[w] = f->cols4(out[w][1], &s, 1, SPARSE_ROWS, m, v);
+		for (size_t i = 1; i < SPARSE_ROWS; i++) {
+			double u[4], q[4], mean = 0.0;
+
+			for (size_t k = 0; k < 4; k++) {
+				u[k] = (double)b[k];
+				q[k] = (double)v[i * 4 + k];
+				for (size_t n = at[i]; n < at[i + 1]; n++) {
+					u[k] += (double)x[n] * (double)v[index[n] * 4 + k];
+					q[k] += (double)x[n] * (double)m[index[n] * 4 + k];
+				}
+				mean += (double)m[i * 4 + k] * u[k] / mu[i];
+			}
+			for (size_t k = 0; k < 4; k++) {
+				u[k] = 10.0 * (double)m[i * 4 + k] * (u[k] - mean);
+				want_sum[k] += u[k];
+				want_dot += q[k] * (double)v[i * 4 + k];
+				assert_true(fabs((double)out[w][0][i * 4 + k] - u[k]) < 1e-4);
+				assert_true(fabs((double)out[w][1][i * 4 + k] - q[k]) < 1e-5);
+			}
+		}
+		for (size_t k = 0; k < 4; k++)
+			assert_true(fabs(sum[w][k] - want_sum[k]) < 1e-3);
+		assert_true(fabs(dot[w] - want_dot) < 1e-3);
+		assert_true(out[w][0][0] == 0.0f && out[w][1][0] == 0.0f);
+	}
+	assert_memory_equal(out[0], out[1], sizeof out[0]);
+	assert_memory_equal(sum[0], sum[1], sizeof sum[0]);
+	assert_memory_equal(&dot[0], &dot[1], sizeof dot[0]);
 }
 
 /* Long sums lose no digits to single precision, and are the same for every width. */
@@ -431,7 +494,7 @@ static void test_metrics_of_sets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_optimum), cmocka_unit_test(test_kernels), cmocka_unit_test(test_kernels_single),
+		cmocka_unit_test(test_optimum), cmocka_unit_test(test_kernels), cmocka_unit_test(test_kernels_single), cmocka_unit_test(test_kernels_four),
 		cmocka_unit_test(test_sums_single), cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_proba), cmocka_unit_test(test_metrics),
