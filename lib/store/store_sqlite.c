@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #define WAL_BYTES_MAX "33554432"       /* what a checkpoint leaves of the journal */
+#define CACHE_USUAL "PRAGMA cache_size = -2000"        /* KiB; SQLite's own */
+#define CACHE_OF_PARTS "PRAGMA cache_size = -65536"
 
 struct store {
 	sqlite3      *db;
@@ -25,6 +27,7 @@ struct store {
 	sqlite3_stmt *rollback;            /* prepared at once: it is needed when memory is out */
 	char          path[4096];
 	bool          open_tx;
+	bool          wide;                /* its cache is that of a publishing, until the transaction ends */
 	int           busy_ms;             /* how long a write waits for another's */
 	double        busy_since;          /* clock_monotonic() when this wait began */
 };
@@ -374,11 +377,18 @@ int store_begin_read(struct store *st, struct err *e)
 	return begin(st, "BEGIN", e);
 }
 
+static void tx_ended(struct store *st)
+{
+	if (st->wide)
+		(void)sqlite3_exec(st->db, CACHE_USUAL, NULL, NULL, NULL);
+	st->open_tx = st->wide = false;
+}
+
 int store_commit(struct store *st, struct err *e)
 {
 	if (exec(st, "COMMIT", e) < 0)
 		return -1;
-	st->open_tx = false;
+	tx_ended(st);
 	return 0;
 }
 
@@ -394,7 +404,7 @@ void store_rollback(struct store *st)
 		                            : sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL));
 		sqlite3_reset(st->rollback);
 	}
-	st->open_tx = false;
+	tx_ended(st);
 }
 
 bool store_stuck(const struct store *st)
@@ -1009,18 +1019,24 @@ int store_version_publish(struct store *st, const struct lease *lease, struct ve
 	           v->n_overruled, v->token_pattern, v->logreg_c, v->created_s, v->train_seconds) < 0)
 		return -1;
 	v->row = sqlite3_last_insert_rowid(st->db);
+	/* What older versions give up makes room for the new one: its pages are zeroed, then
+	 * filled, and where all of them stay in the cache they go to the disk once. */
+	if (exec(st, CACHE_OF_PARTS, e) < 0)
+		return -1;
+	st->wide = true;
+	if (change(st, SQL_VERSION_SELECT, e, "iii", lease->project, v->row, updates_trained) < 0 ||
+	    change(st, SQL_PART_PRUNE, e, "ii", lease->project, keep) < 0)
+		return -1;
 	for (size_t i = 0; i < n_parts; i++)
 		if (add_part(st, v->row, &parts[i], e) < 0)
 			return -1;
-	if (change(st, SQL_VERSION_SELECT, e, "iii", lease->project, v->row, updates_trained) < 0)
-		return -1;
 	arena_init(&a, (size_t)64 << 20);
 	rc = store_project_get(st, lease->project, &a, &p, e);
 	arena_clear(&a);
 	if (rc < 0 || finish(st, lease, JOB_DONE, v->created_s, NULL, v->row,
 	                     p.updates - updates_trained >= train_every, e) < 0)
 		return -1;
-	return change(st, SQL_PART_PRUNE, e, "ii", lease->project, keep) < 0 ? -1 : 0;
+	return 0;
 }
 
 int store_version_name(struct store *st, int64_t version, const char *name, struct err *e)

@@ -530,6 +530,56 @@ static void old_weights_go_and_the_one_in_force_stays(void **state)
 	store_close(st);
 }
 
+/* Bytes that this process wrote so far, to files or wherever; 0 where the kernel does not tell. */
+static int64_t written(void)
+{
+	FILE     *f = fopen("/proc/self/io", "r");
+	char      line[80];
+	long long n = 0;
+
+	while (f != NULL && fgets(line, sizeof line, f) != NULL)
+		if (strncmp(line, "wchar:", 6) == 0)
+			n = atoll(line + 6);
+	if (f != NULL)
+		fclose(f);
+	return n;
+}
+
+/* A new version takes the pages that an old one gives up: they go to the journal once,
+ * and once from there to the database. */
+static void a_version_is_written_once(void **state)
+{
+	enum { SIZE = 6000000 };
+	struct store *st = fresh();
+	char         *bytes = malloc(SIZE);
+	struct err    e = { 0 };
+	int64_t       p = project(st, 1, 1), database, wal, before;
+
+	(void)state;
+	assert_non_null(bytes);
+	for (int i = 0; i < 4; i++) {
+		const struct version_part part = { "weights", { bytes, SIZE } };
+		struct version            v = { .kind = SPAN("kind"), .formats = SPAN("1"), .labels = SPAN("[]"),
+		                                .examples_hash = SPAN("hash"), .token_pattern = SPAN("word"), .created_s = 1000 };
+		struct lease              lease;
+
+		memset(bytes, 'a' + i, SIZE);
+		assert_int_equal(store_compact(st, &e), 0);          /* leaves an empty journal */
+		store_job_queue(st, p, "command", 1000, NULL, &e);
+		assert_int_equal(store_lease_take(st, p, 1000, &lease, &e), 0);
+		before = written();
+		assert_int_equal(store_begin(st, &e), 0);
+		assert_int_equal(store_version_publish(st, &lease, &v, &part, 1, 0, 10, 2, &e), 0);
+		assert_int_equal(store_commit(st, &e), 0);
+		store_sizes(st, &database, &wal);
+		assert_in_range(wal, SIZE, SIZE + SIZE / 10);
+		assert_true(written() - before < 2 * SIZE + SIZE / 5);
+	}
+	assert_int_equal(number(st, "SELECT count(*) FROM model_part"), 2);
+	free(bytes);
+	store_close(st);
+}
+
 static void a_damaged_version_gives_way_to_the_one_before(void **state)
 {
 	struct store  *st = fresh();
@@ -604,6 +654,7 @@ int main(void)
 		cmocka_unit_test(a_training_asked_for_during_another_follows_it),
 		cmocka_unit_test(a_training_takes_the_place_of_a_reading),
 		cmocka_unit_test(old_weights_go_and_the_one_in_force_stays),
+		cmocka_unit_test(a_version_is_written_once),
 		cmocka_unit_test(a_damaged_version_gives_way_to_the_one_before),
 		cmocka_unit_test(a_forgotten_project_leaves_no_byte),
 	};
