@@ -211,6 +211,33 @@ def t_order_of_arrival_and_threads():
     check("and the same bytes of predictions", len({body for _, body in seen}) == 1)
 
 
+def t_step_by_step_or_at_once():
+    """However the examples came and whatever was trained before: the same bytes of every part of the model."""
+    n, seen = 1500, []
+    for threads, steps, by_import in ((1, 5, False), (2, 1, False), (4, 1, True)):
+        with Server(TRAIN_THREADS=threads, **QUIET) as b:
+            p = Project(1, list(THREE))
+            b.version(p)
+            many = [p.annotation(i + 1, p.task(review(THREE[i % 3], i)), THREE[i % 3]) for i in range(n)]
+            if by_import:
+                path = b.dir + "/export.json"
+                with open(path, "w") as f:
+                    json.dump(p.export(), f)
+                code, out, err = b.cli("import", "--project", 1, path)
+                check("imported", code == 0, (code, out, err))
+            for k in range(0, 0 if by_import else n, n // steps):
+                b.hook(p.created_many(many[k:k + n // steps]))
+                code, out, err = b.cli("train", "--project", 1)
+                check("trained", code == 0, (code, out, err))
+            if by_import:
+                code, out, err = b.cli("train", "--project", 1)
+                check("trained", code == 0, (code, out, err))
+            seen.append((b.version(p), b.db("select name, hex(sha256), length(bytes) from model_part where version = "
+                                            "(select max(version) from model_part) order by name")))
+    check("trained as often as was asked for", [number(v) for v, _ in seen] == [5, 1, 1], [v for v, _ in seen])
+    check("the same bytes of all parts, for 1, 2 and 4 threads", len(seen[0][1]) == 6 and seen[0][1] == seen[1][1] == seen[2][1], seen)
+
+
 def t_same_data_again():
     with Server(**QUIET) as b:
         p = Project()
