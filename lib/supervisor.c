@@ -5,6 +5,7 @@
 #include "base/span.h"
 #include "program.h"
 #include "rundir.h"
+#include "trainer.h"
 #include "wake.h"
 
 #include <errno.h>
@@ -31,7 +32,6 @@
 enum {
 	TRAINERS_MAX = 2,      /* at once */
 	DUE_MAX      = 32,     /* rows looked at in one go */
-	NICE_TRAINER = 10,
 	FDS_WANTED   = 40960   /* lighttpd takes a third of it as connections */
 };
 
@@ -402,7 +402,7 @@ static void trainer_start(struct start *st, struct trainer *t, int64_t row)
 
 	no_input();
 	(void)dup2(STDERR_FILENO, STDOUT_FILENO);
-	(void)setpriority(PRIO_PROCESS, 0, NICE_TRAINER);
+	(void)setpriority(PRIO_PROCESS, 0, TRAINER_NICE);
 	/* A trainer calls Label Studio and answers nobody. */
 	(void)unsetenv("BASIC_AUTH_USER");
 	(void)unsetenv("BASIC_AUTH_PASS");

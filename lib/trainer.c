@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -95,6 +96,7 @@ static void start(const char *prelabel, int64_t project)
 	if (close_range(3, ~0U, 0) < 0)
 		for (fd = 3; fd < 1024; fd++)
 			close(fd);
+	(void)setpriority(PRIO_PROCESS, 0, TRAINER_NICE);
 	execv(prelabel, (char *const *)(uintptr_t)argv);
 	_exit(1);
 }

@@ -15,6 +15,8 @@
 /* For struct service.before.  -1: ERR_MEMORY. */
 int trainer_prepare(const struct env *env, struct err *e);
 
+#define TRAINER_NICE 10        /* requests go first, whoever starts it */
+
 /* For struct reply.after; context: the thread's struct context. */
 void trainer_after_reply(void *context, const struct env *env);
 

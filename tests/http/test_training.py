@@ -1,6 +1,8 @@
 """test_training.py - annotations become versions: in the background, by number, by hash, with and without Label Studio's export."""
+import contextlib
 import json
 import math
+import os
 import random
 import threading
 import time
@@ -305,6 +307,28 @@ def t_trained_without_supervisor():
         feed(b, p.some(6))
         v1 = b.wait_version(p, v0)
         check("plain CGI: the sixth annotation trains", number(v1) == 1, v1)
+
+
+def t_trainer_gives_way():
+    """Whoever starts it, it is nice: here the webhook program, whose own requests are not."""
+    from harness import Cgi
+    with Cgi(START_TRAINING_EACH_N_UPDATES=2) as b:
+        command, said = os.path.join(b.dir, "model"), os.path.join(b.dir, "nice")
+        with open(command, "w", encoding="utf-8") as f:
+            f.write(f"#!/bin/sh\nnice >>{said}\nexit 1\n")
+        os.chmod(command, 0o755)
+        b.env["MODEL_COMMAND"] = command
+        p = Project()
+        b.setup(p)
+        feed(b, p.some(2))
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+
+        def lines():
+            with contextlib.suppress(OSError), open(said, encoding="utf-8") as f:
+                return set(map(int, f.read().split()))
+            return set()
+        wait_for(lambda: 10 in lines(), 20 * SLOW)
+        check("a trainer that the webhook started runs at nice 10", 10 in lines() and lines() <= {own, 10}, lines())
 
 
 # ---- with a key: the export -------------------------------------------------
