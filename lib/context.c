@@ -2,6 +2,7 @@
 #include "context.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define BUSY_MS       700                     /* Label Studio gives a webhook one second */
 #define SCRATCH_BYTES ((size_t)1 << 30)
@@ -14,6 +15,7 @@ int context_open(const struct env *env, void **context, struct err *e)
 		return err_memory(e);
 	c->env = env;
 	arena_init(&c->scratch, SCRATCH_BYTES);
+	arena_init(&c->kept.arena, SCRATCH_BYTES);
 	*context = c;
 	return 0;
 }
@@ -26,6 +28,7 @@ void context_close(void *context)
 		return;
 	store_close(c->store);
 	arena_clear(&c->scratch);
+	arena_clear(&c->kept.arena);
 	free(c);
 }
 
@@ -37,8 +40,35 @@ int context_store(struct context *c, struct store **st, struct err *e)
 	return 0;
 }
 
+int context_project(struct context *c, int64_t id, int64_t created_s, struct project *p, struct err *e)
+{
+	struct store *st;
+	int64_t       state[2];
+	int           rc;
+
+	if (context_store(c, &st, e) < 0 || store_state(st, state, e) < 0)
+		return -1;
+	/* The number is read first: what another commits meanwhile is read again. */
+	if (!c->kept.holds || c->kept.id != id || c->kept.created_s != created_s ||
+	    memcmp(c->kept.state, state, sizeof state) != 0) {
+		c->kept.holds = false;
+		arena_reset(&c->kept.arena);
+		rc = store_project_named(st, id, created_s, &c->kept.arena, &c->kept.project, e);
+		if (rc < 0)
+			return -1;
+		c->kept.holds = true;
+		c->kept.known = rc == 0;
+		c->kept.id = id;
+		c->kept.created_s = created_s;
+		memcpy(c->kept.state, state, sizeof state);
+	}
+	*p = c->kept.project;
+	return c->kept.known ? 0 : 1;
+}
+
 void context_failed(struct context *c, const struct err *e)
 {
+	c->kept.holds = false;
 	if (c->store == NULL)
 		return;
 	store_rollback(c->store);

@@ -11,10 +11,18 @@
 #include "base/err.h"
 #include "store/store.h"
 
+#include <stdbool.h>
+
 struct context {
 	const struct env *env;
 	struct store     *store;       /* NULL until first needed */
 	struct arena      scratch;     /* emptied after each task */
+	struct {                       /* of context_project() */
+		bool           holds, known;
+		int64_t        id, created_s, state[2];
+		struct project project;
+		struct arena   arena;
+	} kept;
 };
 
 int  context_open(const struct env *env, void **context, struct err *e);
@@ -22,6 +30,10 @@ void context_close(void *context);
 
 /* The thread's store, opened when first asked for and again after it failed. */
 int context_store(struct context *c, struct store **st, struct err *e);
+
+/* The project as it is in the store now, read again only where the store has changed
+ * since.  0; 1 unknown.  Valid until the next call. */
+int context_project(struct context *c, int64_t id, int64_t created_s, struct project *p, struct err *e);
 
 /* To be called with the error that a request ended with: a broken connection is
  * closed, so that the next request begins with a new one. */

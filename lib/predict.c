@@ -8,14 +8,12 @@
 #include "studio/prediction.h"
 
 /* The project a request names, if it is known: 0, 1 unknown, -1. */
-static int find_project(struct request *req, struct store *st, struct span body, struct project *p, struct err *e)
+static int find_project(struct request *req, struct span project, struct project *p, struct err *e)
 {
-	int64_t id, created_s, row;
-	int     rc = request_project(req, body, "project", &id, &created_s, e);
+	int64_t id, created_s;
+	int     rc = request_project_of(req, project, "project", &id, &created_s, e);
 
-	if (rc == 0)
-		rc = store_project_find(st, id, created_s, &row, e);
-	return rc == 0 ? store_project_get(st, row, req->arena, p, e) : rc;
+	return rc == 0 ? context_project(request_context(req), id, created_s, p, e) : rc;
 }
 
 static int read_task(struct span json, size_t i, struct task *t, struct err *e)
@@ -31,10 +29,14 @@ static int read_task(struct span json, size_t i, struct task *t, struct err *e)
 }
 
 #define BATCH_BYTES ((size_t)16 << 20)
+#define SPENT_BYTES (1 << 20)       /* worth a call */
 
-static int put_results(const struct serving *s, struct span tasks, struct span context, struct arena *scratch,
-                       struct buf *out, struct err *e)
+/* The answer grows as the tasks are worked through, and these are given back: memory is
+ * the body and no more, however many tasks there are. */
+static int put_results(const struct request *req, const struct serving *s, struct span tasks, struct span context,
+                       struct arena *scratch, struct buf *out, struct err *e)
 {
+	const char       *spent = tasks.p;
 	struct json_iter  it = json_each(tasks);
 	const size_t      most = serving_batch(s);
 	size_t            done = 0, n, bytes;
@@ -59,6 +61,10 @@ static int put_results(const struct serving *s, struct span tasks, struct span c
 		done += n;
 		/* What these took is free for the next: 100,000 of them need no more. */
 		arena_reset(scratch);
+		if (it.p - spent > SPENT_BYTES) {
+			request_spent(req, (struct span){ spent, (size_t)(it.p - spent) });
+			spent = it.p;
+		}
 	} while (n > 0);
 	buf_adds(out, "]}");
 	if (buf_check(out, "the answer", e) < 0)
@@ -69,8 +75,10 @@ static int put_results(const struct serving *s, struct span tasks, struct span c
 
 int predict_tasks(struct request *req, struct reply *reply, struct err *e)
 {
+	static const char *const member[] = { "tasks", "project", "label_config", "params" };
+	enum { TASKS, PROJECT, CONFIG, PARAMS, MEMBERS };
 	struct context *c = request_context(req);
-	struct span     body, tasks, config, params, context = { NULL, 0 };
+	struct span     body, in[MEMBERS], config, context = { NULL, 0 };
 	struct project  project;
 	struct serving *s = NULL;
 	struct store   *st;
@@ -78,15 +86,15 @@ int predict_tasks(struct request *req, struct reply *reply, struct err *e)
 
 	if (request_object(req, &body, e) < 0)
 		return -1;
-	if (json_member(body, "tasks", &tasks) != 0)
+	json_members(body, member, MEMBERS, in);
+	if (in[TASKS].p == NULL)
 		return err_set(e, ERR_SHAPE, "tasks is missing");
-	if (json_type(tasks) != JSON_ARRAY)
+	if (json_type(in[TASKS]) != JSON_ARRAY)
 		return err_set(e, ERR_SHAPE, "tasks is not an array");
-	if (json_member(body, "params", &params) == 0)
-		(void)json_member(params, "context", &context);
+	(void)json_member(in[PARAMS], "context", &context);
 
-	if (context_store(c, &st, e) < 0 || (known = find_project(req, st, body, &project, e)) < 0 ||
-	    (rc = request_text(req, body, "label_config", &config, e)) < 0)
+	if (context_store(c, &st, e) < 0 || (known = find_project(req, in[PROJECT], &project, e)) < 0 ||
+	    (rc = request_text_of(req, in[CONFIG], "label_config", &config, e)) < 0)
 		goto fail;
 	if (rc == 1) {
 		if (known != 0 || project.label_config.p == NULL) {
@@ -97,7 +105,7 @@ int predict_tasks(struct request *req, struct reply *reply, struct err *e)
 	}
 	if (serving_get(st, c->env, known == 0 ? &project : NULL, config, &s, e) < 0)
 		goto fail;
-	rc = put_results(s, tasks, context, &c->scratch, &reply->body, e);
+	rc = put_results(req, s, in[TASKS], context, &c->scratch, &reply->body, e);
 	serving_release(s);
 	arena_reset(&c->scratch);
 	return rc;

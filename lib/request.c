@@ -12,15 +12,22 @@ int request_object(const struct request *req, struct span *object, struct err *e
 	return 0;
 }
 
-int request_text(const struct request *req, struct span object, const char *key, struct span *text, struct err *e)
+int request_text_of(const struct request *req, struct span value, const char *key, struct span *text, struct err *e)
 {
-	struct span value;
-	int         rc;
+	int rc;
 
-	if (json_member(object, key, &value) != 0 || json_type(value) == JSON_NULL)
+	if (json_type(value) == JSON_NULL)
 		return 1;
 	rc = json_text(value, req->arena, text, e);
 	return rc == 1 ? err_set(e, ERR_SHAPE, "%s is not a string", key) : rc;
+}
+
+int request_text(const struct request *req, struct span object, const char *key, struct span *text, struct err *e)
+{
+	struct span value;
+
+	json_members(object, &key, 1, &value);
+	return request_text_of(req, value, key, text, e);
 }
 
 /* Digits up to `end`, positive. */
@@ -50,13 +57,13 @@ static int project_of(struct span text, int64_t *id, int64_t *created_s)
 	return 0;
 }
 
-int request_project(const struct request *req, struct span object, const char *key, int64_t *id,
-                    int64_t *created_s, struct err *e)
+int request_project_of(const struct request *req, struct span value, const char *key, int64_t *id,
+                       int64_t *created_s, struct err *e)
 {
-	struct span value, text;
+	struct span text;
 	int         rc;
 
-	if (json_member(object, key, &value) != 0 || json_type(value) == JSON_NULL)
+	if (json_type(value) == JSON_NULL)
 		return 1;
 	if (json_type(value) == JSON_STRING) {
 		rc = json_text(value, req->arena, &text, e);
@@ -68,6 +75,15 @@ int request_project(const struct request *req, struct span object, const char *k
 	if ((json_type(value) != JSON_STRING && json_type(value) != JSON_NUMBER) || project_of(text, id, created_s) < 0)
 		return err_set(e, ERR_SHAPE, "%s is not \"ID.SECONDS\"", key);
 	return 0;
+}
+
+int request_project(const struct request *req, struct span object, const char *key, int64_t *id,
+                    int64_t *created_s, struct err *e)
+{
+	struct span value;
+
+	json_members(object, &key, 1, &value);
+	return request_project_of(req, value, key, id, created_s, e);
 }
 
 int request_query_number(const struct request *req, const char *key, int64_t *n, struct err *e)

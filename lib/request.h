@@ -17,6 +17,11 @@ int request_text(const struct request *req, struct span object, const char *key,
 int request_project(const struct request *req, struct span object, const char *key, int64_t *id,
                     int64_t *created_s, struct err *e);
 
+/* The same two of the member's value (p NULL: absent); key: its name, for the error. */
+int request_text_of(const struct request *req, struct span value, const char *key, struct span *text, struct err *e);
+int request_project_of(const struct request *req, struct span value, const char *key, int64_t *id,
+                       int64_t *created_s, struct err *e);
+
 /* A positive whole number in the query. */
 int request_query_number(const struct request *req, const char *key, int64_t *n, struct err *e);
 

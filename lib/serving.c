@@ -14,16 +14,19 @@
 #define KEEP_MAX   32                       /* entries */
 #define KEEP_BYTES ((size_t)512 << 20)      /* of models together */
 
+/* What one is found by, compared as it is: hashing a labeling config costs more than
+ * all else that a request of one task takes here.  Settings are the process's. */
 struct key {
-	int64_t       version;                  /* model_version.row, 0: cold */
-	unsigned char hash[32];                 /* of config, version's examples and settings */
+	int64_t     version;                    /* model_version.row, 0: cold */
+	struct span config, examples, params;   /* labeling config, hash of the version's examples, extra_params */
 };
 
 struct entry {
 	struct serving       s;                 /* first: a serving is its entry */
 	struct label_config *config;            /* s.config, to be freed */
 	char                *extra_params;      /* of s.settings, to be freed */
-	struct key           key;
+	struct key           key;               /* in key_text, to be freed */
+	char                *key_text;
 	size_t               bytes;
 	unsigned             users;             /* requests, and 1 for the table */
 	uint64_t             used;              /* clock of the table when last taken */
@@ -162,6 +165,7 @@ static void entry_free(struct entry *en)
 	free_models(en);
 	label_config_free(en->config);
 	free(en->extra_params);
+	free(en->key_text);
 	free(en);
 }
 
@@ -362,17 +366,37 @@ int serving_predict(const struct serving *s, const struct task *task, struct spa
 
 /* ---- the table ----------------------------------------------------------------- */
 
-static void key_of(struct key *k, const struct env *env, const struct project *p, struct span label_config)
+static struct key key_of(const struct project *p, struct span label_config)
 {
-	crypto_hash_sha256_state h;
+	if (p == NULL)
+		return (struct key){ .config = label_config };
+	return (struct key){ p->version.row, label_config,
+	                     p->version.row == 0 ? (struct span){ NULL, 0 } : p->version.examples_hash, p->extra_params };
+}
 
-	*k = (struct key){ .version = p == NULL ? 0 : p->version.row };
-	crypto_hash_sha256_init(&h);
-	digest_add(&h, label_config);
-	digest_add(&h, p == NULL || p->version.row == 0 ? SPAN("") : p->version.examples_hash);
-	digest_add(&h, p == NULL ? SPAN("") : p->extra_params);
-	hash_settings(&h, env);
-	crypto_hash_sha256_final(&h, k->hash);
+static bool key_is(const struct key *a, const struct key *b)
+{
+	return a->version == b->version && span_eq(a->examples, b->examples) && span_eq(a->params, b->params) &&
+	       span_eq(a->config, b->config);
+}
+
+static int keep_key(struct entry *en, const struct key *k, struct err *e)
+{
+	struct span *of[] = { &en->key.config, &en->key.examples, &en->key.params };
+	char        *at = malloc(k->config.len + k->examples.len + k->params.len + 1);
+
+	if (at == NULL)
+		return err_memory(e);
+	en->key_text = at;
+	en->key = *k;
+	for (size_t i = 0; i < countof(of); i++) {
+		if (of[i]->len > 0)
+			memcpy(at, of[i]->p, of[i]->len);
+		of[i]->p = at;
+		at += of[i]->len;
+	}
+	en->bytes += (size_t)(at - en->key_text);
+	return 0;
 }
 
 static struct entry *look_up(const struct key *k)
@@ -383,8 +407,7 @@ static struct entry *look_up(const struct key *k)
 	for (size_t i = 0; i < KEEP_MAX && found == NULL; i++) {
 		struct entry *en = table.entry[i];
 
-		if (en != NULL && en->key.version == k->version &&
-		    memcmp(en->key.hash, k->hash, sizeof k->hash) == 0)
+		if (en != NULL && key_is(&en->key, k))
 			found = en;
 	}
 	if (found != NULL) {
@@ -431,11 +454,10 @@ int serving_get(struct store *st, const struct env *env, const struct project *p
 	struct project p;
 	struct arena   a;
 	struct entry  *en;
-	struct key     k;
+	struct key     k = key_of(project, label_config);
 	size_t         slot;
 	int            rc = 0;
 
-	key_of(&k, env, project, label_config);
 	en = look_up(&k);
 	if (en != NULL) {
 		*s = &en->s;
@@ -452,7 +474,13 @@ int serving_get(struct store *st, const struct env *env, const struct project *p
 			p = *project;
 		rc = make(st, env, project == NULL ? NULL : &p, &a, label_config, serving_kinds(env, project, &a), &en, e);
 		if (rc == 0) {
-			key_of(&en->key, env, project == NULL ? NULL : &p, label_config);
+			/* p: a damaged version was given up on the way. */
+			k = key_of(project == NULL ? NULL : &p, label_config);
+			rc = keep_key(en, &k, e);
+			if (rc < 0)
+				entry_free(en);
+		}
+		if (rc == 0) {
 			en->users = 2;
 			pthread_mutex_lock(&table.mutex);
 			slot = free_slot(en->bytes);

@@ -13,14 +13,21 @@ SELECT row FROM project WHERE id = ?1 ORDER BY row DESC LIMIT 1;
 -- project_rows: all.
 SELECT row FROM project ORDER BY id, row;
 
--- project_get: ?1 row.
+-- project_get: ?1 row; or NULL, ?2 id, ?3 created_s as project_pair, project_without_time and project_newest find it.
 SELECT p.id, p.created_s, p.title, p.label_config, p.config_hash, p.labels, p.reason,
        p.updates, p.updates_trained, p.unread, p.webhook_s, p.fetched_s, p.fetch_error,
        v.row, v.number, v.kind, v.formats, v.examples_hash, v.token_pattern, v.logreg_c, v.labels, v.n_examples, v.created_s,
-       p.fetch_ms, p.extra_params, p.uncertainty, p.api_s
+       p.fetch_ms, p.extra_params, p.uncertainty, p.api_s, p.row
   FROM project p
   JOIN v_in_force f ON f.project = p.row LEFT JOIN model_version v ON v.row = f.version
- WHERE p.row = ?1;
+ WHERE p.row = CASE WHEN ?1 IS NOT NULL THEN ?1
+                    WHEN ?3 IS NULL THEN (SELECT max(row) FROM project WHERE id = ?2)
+                    ELSE coalesce((SELECT row FROM project WHERE id = ?2 AND created_s = ?3),
+                                  (SELECT row FROM project WHERE id = ?2 AND created_s IS NULL)) END;
+
+-- data_version: none.
+-- Another number after another connection's commit.
+PRAGMA data_version;
 
 -- project_add: ?1 id, ?2 created_s or NULL.
 INSERT INTO project (id, created_s) VALUES (?1, ?2);

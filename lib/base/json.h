@@ -84,8 +84,13 @@ void json_splitter_clear(struct json_splitter *s);
 
 enum json_type json_type(struct span value);
 
-/* Member of an object: 0 found, 1 absent or `object` is no object. */
+/* Member of an object: 0 found, 1 absent or `object` is no object.  Of a key that is
+ * there twice the last one counts. */
 int json_member(struct span object, const char *key, struct span *value);
+
+/* The same for n of them in one pass over the object: value[i].p is NULL where key[i]
+ * is absent. */
+void json_members(struct span object, const char *const key[], size_t n, struct span value[]);
 
 /* Elements of an array or members of an object, in order:
  *

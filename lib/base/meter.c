@@ -62,6 +62,7 @@ static struct {
 	char            path[PATH_MAX];
 	struct file    *file;
 	atomic_int      fd;                /* -1: nothing is counted */
+	_Atomic uint64_t device, inode;    /* of what is mapped */
 	atomic_bool     lost;              /* by the handler: the file has no such page any more */
 	pthread_mutex_t mutex;             /* of those who open, and of what follows */
 	double          again;             /* not before this moment of clock_monotonic() */
@@ -149,8 +150,13 @@ static int open_or_make(const char *path)
 /* fd in place of what was mapped. */
 static int map(int fd)
 {
-	int old = atomic_load(&meter.fd), rc = 0;
+	struct stat sb;
+	int         old = atomic_load(&meter.fd), rc = 0;
 
+	if (fstat(fd, &sb) < 0) {
+		close(fd);
+		return -1;
+	}
 	/* Before: what is lost from here on is of the new file. */
 	atomic_store(&meter.lost, false);
 	if (mmap(meter.file, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
@@ -161,17 +167,22 @@ static int map(int fd)
 		rc = dup3(fd, old, O_CLOEXEC) < 0 ? -1 : 0;
 	if (rc < 0 || old >= 0)
 		close(fd);
+	if (rc == 0) {
+		atomic_store(&meter.device, sb.st_dev);
+		atomic_store(&meter.inode, sb.st_ino);
+	}
 	return rc;
 }
 
-/* Is what is mapped still the file of that name, and whole? */
+/* Is what is mapped still the file of that name, and whole?  Its number is nobody
+ * else's for as long as the descriptor holds it. */
 static bool holds(void)
 {
-	const int   fd = atomic_load(&meter.fd);
-	struct stat mapped, named;
+	struct stat named;
 
-	return fd >= 0 && !atomic_load(&meter.lost) && fstat(fd, &mapped) == 0 && lstat(meter.path, &named) == 0 &&
-	       mapped.st_ino == named.st_ino && mapped.st_dev == named.st_dev && mapped.st_size == FILE_BYTES;
+	return atomic_load(&meter.fd) >= 0 && !atomic_load(&meter.lost) && lstat(meter.path, &named) == 0 &&
+	       atomic_load(&meter.inode) == named.st_ino && atomic_load(&meter.device) == named.st_dev &&
+	       named.st_size == FILE_BYTES;
 }
 
 static bool open_again(void)       /* with the mutex held */

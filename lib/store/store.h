@@ -45,6 +45,10 @@ bool store_stuck(const struct store *st);
 /* Rows that this connection has written so far: is there anything to commit? */
 int64_t store_writes(const struct store *st);
 
+/* A number that is another one after any commit: what was read under it still holds
+ * while it is the same.  Of this connection. */
+int store_state(struct store *st, int64_t state[2], struct err *e);
+
 /* Bytes on disk, of the database and of its journal. */
 void store_sizes(const struct store *st, int64_t *database, int64_t *wal);
 
@@ -78,6 +82,10 @@ int store_project_find(struct store *st, int64_t id, int64_t created_s, int64_t 
 int store_project_ensure(struct store *st, int64_t id, int64_t created_s, int64_t *row, struct err *e);
 
 int store_project_get(struct store *st, int64_t row, struct arena *a, struct project *p, struct err *e);
+
+/* Both in one look at the store.  0; 1 unknown. */
+int store_project_named(struct store *st, int64_t id, int64_t created_s, struct arena *a, struct project *p,
+                        struct err *e);
 
 /* All rows, by id.  *rows from the arena. */
 int store_project_rows(struct store *st, struct arena *a, int64_t **rows, size_t *n, struct err *e);

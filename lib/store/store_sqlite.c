@@ -440,6 +440,15 @@ static int one_int(int rc, sqlite3_stmt **s, int64_t *v)
 	return 0;
 }
 
+int store_state(struct store *st, int64_t state[2], struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+
+	/* SQLite's counts the commits of others alone. */
+	state[1] = store_writes(st);
+	return one_int(query(st, SQL_DATA_VERSION, &s, e, ""), &s, &state[0]);
+}
+
 int store_project_find(struct store *st, int64_t id, int64_t created_s, int64_t *row, struct err *e)
 {
 	sqlite3_stmt *s = NULL;
@@ -476,14 +485,15 @@ int store_project_ensure(struct store *st, int64_t id, int64_t created_s, int64_
 	return 0;
 }
 
-int store_project_get(struct store *st, int64_t row, struct arena *a, struct project *p, struct err *e)
+static int get_project(struct store *st, int64_t row, int64_t id, int64_t created_s, struct arena *a,
+                       struct project *p, struct err *e)
 {
 	sqlite3_stmt *s;
-	int           rc = query(st, SQL_PROJECT_GET, &s, e, "i", row);
+	int           rc = query(st, SQL_PROJECT_GET, &s, e, "iii", row, id, created_s);
 
 	if (rc != 0)
-		return rc == 1 ? err_set(e, ERR_NOT_FOUND, "the project is no longer there") : -1;
-	*p = (struct project){ .row = row, .id = column_int(s, 0), .created_s = column_int(s, 1),
+		return rc;
+	*p = (struct project){ .row = column_int(s, 27), .id = column_int(s, 0), .created_s = column_int(s, 1),
 		.updates = column_int(s, 7), .updates_trained = column_int(s, 8), .unread = column_int(s, 9),
 		.webhook_s = column_int(s, 10), .fetched_s = column_int(s, 11), .fetch_ms = column_int(s, 23),
 		.uncertainty = column_int(s, 25) != 0, .api_s = column_int(s, 26) };
@@ -502,6 +512,19 @@ int store_project_get(struct store *st, int64_t row, struct arena *a, struct pro
 	     column_copy(s, 20, a, &p->version.labels, e) < 0 ? -1 : 0;
 	done(s);
 	return rc;
+}
+
+int store_project_get(struct store *st, int64_t row, struct arena *a, struct project *p, struct err *e)
+{
+	int rc = get_project(st, row, STORE_NULL, STORE_NULL, a, p, e);
+
+	return rc == 1 ? err_set(e, ERR_NOT_FOUND, "the project is no longer there") : rc;
+}
+
+int store_project_named(struct store *st, int64_t id, int64_t created_s, struct arena *a, struct project *p,
+                        struct err *e)
+{
+	return get_project(st, STORE_NULL, id, created_s, a, p, e);
 }
 
 /* list[n], with room for one more: itself, or a copy of twice its size; NULL. */

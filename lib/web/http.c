@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define READ_BYTES ((size_t)64 << 10)
@@ -182,6 +183,17 @@ int http_read_body(const struct http *h, const struct request *req, size_t max, 
 	if (has_more(h))
 		return err_set(e, ERR_SYNTAX, "the body is longer than the %zu bytes of its Content-Length", len);
 	return 0;
+}
+
+void request_spent(const struct request *req, struct span part)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const uintptr_t begin = ((uintptr_t)part.p + page - 1) / page * page;
+	const uintptr_t end = ((uintptr_t)part.p + part.len) / page * page;
+
+	/* A small body's buffer is kept for the next request: not worth the call. */
+	if (req->body.len > KEEP_BYTES && begin < end)
+		(void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 /* ---- the reply -------------------------------------------------------------- */

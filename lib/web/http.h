@@ -7,6 +7,8 @@
 
 #include <fcgiapp.h>
 
+#define KEEP_BYTES ((size_t)1 << 20)        /* of a buffer, from one request to the next */
+
 struct http {
 	FCGX_Request *fcgi;        /* NULL: plain CGI */
 	char *const  *params;      /* CGI variables, NULL at the end */

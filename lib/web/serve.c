@@ -23,7 +23,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KEEP_BYTES   ((size_t)1 << 20)      /* of a buffer, from one request to the next */
 #define ERROR_BYTES  ((size_t)4 << 10)      /* of the answer's, always there: an error finds room */
 #define EXTRA_BYTES  ((size_t)64 << 20)     /* of a request, besides twice its body */
 
@@ -44,16 +43,21 @@ struct worker {
 	void          *own;                     /* of the service */
 	struct arena   arena;
 	struct buf     body, answer;
+	unsigned char  random[32][16];          /* of the next requests' ids */
+	size_t         n_random;
 };
 
 /* ---- one request -------------------------------------------------------------- */
 
-static void new_id(char id[33])
+/* The kernel is asked for many at once: one at a time it is a call a request. */
+static void new_id(struct worker *w, char id[33])
 {
-	unsigned char random[16];
-
-	randombytes_buf(random, sizeof random);
-	sodium_bin2hex(id, 33, random, sizeof random);
+	if (w->n_random == 0) {
+		randombytes_buf(w->random, sizeof w->random);
+		w->n_random = countof(w->random);
+	}
+	w->n_random--;
+	sodium_bin2hex(id, 33, w->random[w->n_random], sizeof w->random[0]);
 }
 
 static int check_auth(const struct server *s, struct request *req, unsigned flags, struct err *e)
@@ -141,7 +145,7 @@ static void handle(struct worker *w, const struct http *h)
 	double               seconds;
 
 	snprintf(method, sizeof method, "%s", given == NULL ? "" : given);
-	new_id(req.id);
+	new_id(w, req.id);
 	log_request(req.id);
 	req.query = span_of(request_param(&req, "QUERY_STRING"));
 	if (answer(w, h, &req, &m, method, &reply, &e) < 0) {

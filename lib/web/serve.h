@@ -107,6 +107,10 @@ int serve(const struct service *service);
 /* A CGI variable ("HTTP_X_WEBHOOK_SECRET"), NULL when absent. */
 const char *request_param(const struct request *req, const char *name);
 
+/* A part of the body that nothing reads any more: its memory goes back, as far as it
+ * is whole pages.  For bodies that are worked through from one end to the other. */
+void request_spent(const struct request *req, struct span part);
+
 /* The value of a key in the query string, percent-decoded into the arena: any
  * bytes.  0; 1 absent; -1 ERR_SHAPE for a bad escape.  Of several the first. */
 int request_query(const struct request *req, const char *key, struct span *value, struct err *e);

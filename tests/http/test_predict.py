@@ -1,6 +1,7 @@
 """test_predict.py - POST /predict: one entry a task, in order, within the labels of the config."""
 import json
 import math
+import os
 
 from harness import SLOW, Project, Server, both, check, entries, feed, label_of, number, review, train, wrong_predictions
 
@@ -278,3 +279,23 @@ def t_project_forms(open_backend):
             check(f"project as {name}", a.status == 200 and entries(a)[0]["model_version"] == v or name == "an integer" and a.status == 422, a)
         a = b.post("/predict", p.predict_body(["x"], drop=["project"]))
         check("no project, but a config: cold, or 422", a.status == 200 and not wrong_predictions(a, 1, p) or a.status == 422, a)
+
+
+def t_memory_of_many_tasks():
+    """However many tasks a request has, it takes the memory of its body, not that of its answer too."""
+    p, n = Project(), 30000
+
+    def peak(b):
+        with open(f"/proc/{next(pid for pid in b.serving() if os.path.basename(os.readlink(f'/proc/{pid}/exe')) == 'predict')}/status", encoding="utf-8") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmHWM:"))
+    with Server(START_TRAINING_EACH_N_UPDATES=1000, WORKERS=1, THREADS=1) as b:
+        v0 = b.version(p)
+        b.predict(p, ["great food"])
+        least = peak(b)
+        body = json.dumps(p.predict_body([f"{i} " + "great food " * 50 for i in range(n)])).encode()
+        a = b.post("/predict", body, timeout=60)
+        more = peak(b) - least
+        got = entries(a) or []
+        check("30,000 tasks: an entry each", len(got) == n and not any(wrong_predictions(a, n, p, version=v0)), a)
+        check("memory beyond that of one task: the body and less than half of the answer", more < (len(body) // 1024 + len(a.body) // 2048) * SLOW,
+              f"{more} kB, the body has {len(body) // 1024} kB, the answer {len(a.body) // 1024} kB")

@@ -309,6 +309,22 @@ def t_trained_without_supervisor():
         check("plain CGI: the sixth annotation trains", number(v1) == 1, v1)
 
 
+def t_one_thread_sees_every_change():
+    """What a thread has kept of a project is read again after each change of another process."""
+    with Server(START_TRAINING_EACH_N_UPDATES=1000, WORKERS=1, THREADS=1) as b:
+        p = Project()
+        v0 = b.version(p)
+
+        def served():
+            return {e["model_version"] for e in entries(b.predict(p, ["great food"])) or [{"model_version": None}]}
+        check("the cold start", served() == {v0} == served(), v0)
+        feed(b, p.some(8))
+        v1 = train(b, p, v0)
+        check("after a training: the new version", served() == {v1} == served(), (v1, served()))
+        b.cli("rollback", 0)
+        check("after a rollback: the old one", served() == {b.version(p)} == served() and b.version(p) != v1, served())
+
+
 def t_trainer_gives_way():
     """Whoever starts it, it is nice: here the webhook program, whose own requests are not."""
     from harness import Cgi

@@ -356,6 +356,18 @@ static void test_member(void **state)
 	assert_int_equal(json_member(checked("[\"a\",1]"), "a", &v), 1);
 	assert_int_equal(json_member(checked("\"a\""), "a", &v), 1);
 	assert_int_equal(json_member(checked("null"), "a", &v), 1);
+
+	/* several in one pass are each what one by one gives */
+	{
+		static const char *const key[] = { "tasks", "in", "a" };
+		struct span              all[3], one;
+
+		json_members(object, key, 3, all);
+		for (size_t i = 0; i < 3; i++)
+			assert_true(json_member(object, key[i], &one) == 0 ? all[i].p == one.p && all[i].len == one.len : all[i].p == NULL);
+		json_members(checked("[1]"), key, 3, all);
+		assert_true(all[0].p == NULL && all[1].p == NULL && all[2].p == NULL);
+	}
 }
 
 static const struct {
@@ -744,6 +756,8 @@ static void test_put_real(void **state)
 		memcpy(&x, &seed, sizeof x);
 		if (i % 2 == 0)
 			x = (double)(seed >> 11) * 0x1p-53;         /* a probability */
+		if (i % 8 == 0)
+			x = (double)(seed >> 50) / (i % 16 == 0 ? 1e4 : 16384);     /* one of few digits */
 		if (!isfinite(x))
 			continue;
 		buf_init(&b, 100);
@@ -751,9 +765,12 @@ static void test_put_real(void **state)
 		assert_int_equal(json_real(checked(b.p), &back), 0);
 		assert_memory_equal(&x, &back, sizeof x);
 		/* and no shorter one does */
-		snprintf(text, sizeof text, "%.15g", x);
-		if (strlen(text) < b.len)
-			assert_true(strtod(text, NULL) != x);
+		for (int precision = 15; precision <= 17; precision++) {
+			snprintf(text, sizeof text, "%.*g", precision, x);
+			if (strtod(text, NULL) == x)
+				break;
+		}
+		assert_string_equal(b.p, text);
 		buf_clear(&b);
 	}
 }

@@ -202,6 +202,46 @@ static void a_project_is_one_row_a_pair(void **state)
 	store_close(st);
 }
 
+/* What is found by its number is what is found in two steps; and the state of the store
+ * is another one after every commit, of this connection or another. */
+static void a_project_is_found_and_read_at_once(void **state)
+{
+	static const struct { int64_t id, created_s; } ask[] = {
+		{ 7, 1700 }, { 7, 1800 }, { 7, 1900 }, { 7, STORE_NULL }, { 8, STORE_NULL }, { 8, 5 }, { 9, 1 },
+	};
+	struct store  *st = fresh(), *other;
+	struct err     e = { 0 };
+	struct project p;
+	struct arena   a;
+	int64_t        row, before[2], after[2];
+
+	(void)state;
+	arena_init(&a, 1 << 20);
+	project(st, 7, 1700);
+	project(st, 7, 1800);
+	project(st, 8, STORE_NULL);
+	for (size_t i = 0; i < sizeof ask / sizeof ask[0]; i++) {
+		int rc = store_project_find(st, ask[i].id, ask[i].created_s, &row, &e);
+
+		assert_int_equal(store_project_named(st, ask[i].id, ask[i].created_s, &a, &p, &e), rc);
+		if (rc == 0)
+			assert_true(p.row == row && p.id == ask[i].id);
+	}
+	assert_int_equal(store_state(st, before, &e), 0);
+	assert_int_equal(store_state(st, after, &e), 0);
+	assert_memory_equal(before, after, sizeof before);
+	project(st, 10, 1);
+	assert_int_equal(store_state(st, after, &e), 0);
+	assert_memory_not_equal(before, after, sizeof before);
+	assert_int_equal(store_open(&other, dir, 100, &e), 0);
+	project(other, 11, 1);
+	assert_int_equal(store_state(st, before, &e), 0);
+	assert_memory_not_equal(before, after, sizeof before);
+	store_close(other);
+	arena_clear(&a);
+	store_close(st);
+}
+
 /* ---- order and repetition -------------------------------------------------------- */
 
 static bool put(struct store *st, int64_t p, int64_t id, int64_t updated_us, const char *result)
@@ -642,6 +682,7 @@ int main(void)
 		cmocka_unit_test(the_store_is_for_its_owner_alone),
 		cmocka_unit_test(a_newer_store_is_refused),
 		cmocka_unit_test(a_project_is_one_row_a_pair),
+		cmocka_unit_test(a_project_is_found_and_read_at_once),
 		cmocka_unit_test(what_is_not_later_changes_nothing),
 		cmocka_unit_test(every_order_of_create_update_delete_ends_the_same),
 		cmocka_unit_test(a_task_that_was_deleted_takes_its_annotations_with_it),
