@@ -37,7 +37,7 @@ help:
 	@echo 'make test STEPS="unit http"   some of them; make unit: those in C; make tests: builds alone'
 	@echo 'make tidy        clang-tidy over the sources (.clang-tidy)'
 	@echo 'make e2e         the checks against a real Label Studio (installs it, into a cache folder)'
-	@echo 'make bench       the benchmarks'
+	@echo 'make bench       the benchmarks, into tests/bench/RESULTS.md; BENCH="load fit": some, BENCH_RUNS=1 BENCH_SECONDS=1: short'
 	@echo 'make static      one static binary of all programs and the web server: $(BUILD)/static/prelabel'
 	@echo 'make deps        the installing step alone, for run and test'
 	@echo 'make install     into $$DESTDIR$$PREFIX (now $(DESTDIR)$(PREFIX)); make uninstall takes it away'
@@ -68,7 +68,7 @@ $(BUILD)/deps.mk: deploy/deps.sh
 	@mkdir -p $(@D)
 	@$(DEPS) $(if $(filter $(INSTALLING),$(GOALS)),install,check) --make $@ build
 
-$(BUILD)/deps.test $(BUILD)/deps.e2e $(BUILD)/deps.static: $(BUILD)/deps.%: deploy/deps.sh
+$(BUILD)/deps.test $(BUILD)/deps.e2e $(BUILD)/deps.static $(BUILD)/deps.bench: $(BUILD)/deps.%: deploy/deps.sh
 	@$(DEPS) install $*
 	@touch $@
 
@@ -227,6 +227,14 @@ $(BUILD)/tests/torture/torture: $(BUILD)/tests/torture/torture.o $(BUILD)/tests/
 # It stands in place of functions that the fortified headers define inline.
 $(BUILD)/tests/torture/faults.o: override CFLAGS += -U_FORTIFY_SOURCE -Wno-error=attributes
 
+$(BUILD)/tests/measure: $(BUILD)/tests/bench/measure.o $(BUILD)/libprelabel.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
+
+$(BUILD)/tests/floor: $(BUILD)/tests/bench/floor.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lfcgi -lpthread
+
 tests: all $(UNIT) $(BUILD)/tests/parity $(BUILD)/tests/stub $(BUILD)/tests/spans $(TORTURE)
 
 # tests/run closes with `N passed, N failed`.  STEPS=... runs some of them.
@@ -246,8 +254,12 @@ e2e: all $(BUILD)/deps.e2e
 	@BACKEND_CMD='$(MAKE) -s BUILD=$(BUILD) run' E2E_SKIP='$(E2E_SKIP)' sh tests/e2e/e2e.sh
 	@BACKEND_CMD='$(MAKE) -s BUILD=$(BUILD) run' E2E_KEY=legacy E2E_ONLY=connect,train,nopayload,agree sh tests/e2e/e2e.sh
 
-bench: all $(BUILD)/deps.test
-	@BUILD='$(BUILD)' tests/bench/run
+# BENCH="fit load" runs some; BENCH_RUNS, BENCH_SECONDS: tests/bench/run.
+BENCH ?=
+BENCH_RUNS ?= 3
+BENCH_SECONDS ?= 3
+bench: all $(BUILD)/deps.bench $(BUILD)/tests/measure $(BUILD)/tests/floor
+	@BUILD='$(BUILD)' BENCH_RUNS='$(BENCH_RUNS)' BENCH_SECONDS='$(BENCH_SECONDS)' tests/bench/run $(BENCH)
 
 # ---- static ------------------------------------------------------------------
 

@@ -5,7 +5,7 @@
 #   deploy/deps.sh install [--make FILE] SET...   installs it by apt (with sudo where needed); where
 #                                                 there is no apt, the same as check
 #
-# SET: build (compiler, libraries, lighttpd), test, e2e, ci, static and deb (for the targets
+# SET: build (compiler, libraries, lighttpd), test, e2e, bench, ci, static and deb (for the targets
 # of these names); and what only the tests of a way of running want: systemd, web (other
 # web servers), debtest.  --make FILE: writes what the Makefile needs of the set "build":
 # compiler and linker flags, and the files they rest on, so that later runs have to look at
@@ -45,6 +45,10 @@ test  strace           cmd strace
 static openssl         cmd openssl
 static dpkg-dev        cmd dpkg-source
 static libssl-dev      pc  libssl
+bench wrk              cmd wrk
+bench python3          cmd python3
+bench python3-venv     py  ensurepip
+bench liblinear-tools  cmd liblinear-train
 e2e   python3          cmd python3
 e2e   python3-venv     py  ensurepip
 e2e   curl             cmd curl
