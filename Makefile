@@ -235,7 +235,12 @@ $(BUILD)/tests/floor: $(BUILD)/tests/bench/floor.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lfcgi -lpthread
 
-tests: all $(UNIT) $(BUILD)/tests/parity $(BUILD)/tests/stub $(BUILD)/tests/spans $(TORTURE)
+# tests/power, with a clock that it sets by hand.
+$(BUILD)/tests/powercut: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/power/*.c)) $(BUILD)/libprelabel.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -Wl,--wrap=clock_gettime -o $@ $^ $(TOOL_LIBS)
+
+tests: all $(UNIT) $(BUILD)/tests/parity $(BUILD)/tests/stub $(BUILD)/tests/spans $(TORTURE) $(BUILD)/tests/powercut
 
 # tests/run closes with `N passed, N failed`.  STEPS=... runs some of them.
 STEPS ?=

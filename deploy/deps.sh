@@ -42,6 +42,7 @@ test  mandoc           cmd mandoc
 test  groff-base       cmd groff
 test  python3-venv     py  ensurepip
 test  strace           cmd strace
+test  faketime         cmd faketime
 static openssl         cmd openssl
 static dpkg-dev        cmd dpkg-source
 static libssl-dev      pc  libssl
