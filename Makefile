@@ -235,10 +235,10 @@ $(BUILD)/tests/floor: $(BUILD)/tests/bench/floor.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lfcgi -lpthread
 
-# tests/power, with a clock that it sets by hand.
+# tests/power, with a clock and a disk that it sets by hand.
 $(BUILD)/tests/powercut: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/power/*.c)) $(BUILD)/libprelabel.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -Wl,--wrap=clock_gettime -o $@ $^ $(TOOL_LIBS)
+	$(CC) $(LDFLAGS) -Wl,--wrap=clock_gettime,--wrap=statvfs -o $@ $^ $(TOOL_LIBS)
 
 tests: all $(UNIT) $(BUILD)/tests/parity $(BUILD)/tests/stub $(BUILD)/tests/spans $(TORTURE) $(BUILD)/tests/powercut
 

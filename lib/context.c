@@ -34,6 +34,10 @@ void context_close(void *context)
 
 int context_store(struct context *c, struct store **st, struct err *e)
 {
+	if (c->store != NULL && store_outdated(c->store)) {
+		store_close(c->store);
+		c->store = NULL;
+	}
 	if (c->store == NULL && store_open(&c->store, c->env->model_dir, BUSY_MS, e) < 0)
 		return -1;
 	*st = c->store;

@@ -34,6 +34,9 @@ struct store;
 int  store_open(struct store **st, const char *model_dir, int busy_ms, struct err *e);
 void store_close(struct store *st);           /* NULL allowed */
 
+/* Opened while its disk was mounted read-only, which it no longer is: to be opened anew. */
+bool store_outdated(const struct store *st);
+
 int  store_begin(struct store *st, struct err *e);          /* for writing */
 int  store_begin_read(struct store *st, struct err *e);     /* one unchanging view */
 int  store_commit(struct store *st, struct err *e);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@ struct store {
 	char          path[4096];
 	bool          open_tx;
 	bool          wide;                /* its cache is that of a publishing, until the transaction ends */
+	bool          immutable;           /* opened as a file that nobody changes */
 	int           busy_ms;             /* how long a write waits for another's */
 	double        busy_since;          /* clock_monotonic() when this wait began */
 };
@@ -308,6 +310,37 @@ static int prepare_rollback(struct store *st, struct err *e)
 	return rc == SQLITE_OK ? 0 : db_error(st->db, rc, e);
 }
 
+static int64_t size_of(const char *path, const char *end)
+{
+	struct stat sb;
+	char        name[sizeof ((struct store *)0)->path + 8];
+
+	snprintf(name, sizeof name, "%s%s", path, end);
+	return stat(name, &sb) == 0 ? sb.st_size : 0;
+}
+
+/* On a file system that is mounted read-only, a store that was closed in order.  SQLite
+ * would have to make its journal to read it; nobody can, and nobody changes the file. */
+static bool never_changes(const char *path)
+{
+	struct statvfs fs;
+
+	return statvfs(path, &fs) == 0 && (fs.f_flag & ST_RDONLY) != 0 && size_of(path, "-wal") == 0;
+}
+
+/* As a URI, in which some characters of a path mean something else. */
+static int open_immutable(struct store *st)
+{
+	char   uri[3 * sizeof st->path + 32] = "file:";
+	size_t n = strlen(uri);
+
+	for (const char *p = st->path; *p != '\0'; p++)
+		n += (size_t)sprintf(uri + n, strchr("%?#", *p) != NULL ? "%%%02x" : "%c", (unsigned)*p);
+	memcpy(uri + n, "?immutable=1", sizeof "?immutable=1");
+	return sqlite3_open_v2(uri, &st->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
+	                       SQLITE_OPEN_URI, NULL);
+}
+
 int store_open(struct store **out, const char *model_dir, int busy_ms, struct err *e)
 {
 	struct store *st;
@@ -324,8 +357,10 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 	if (snprintf(st->path, sizeof st->path, "%s/" STORE_FILE, model_dir) >= (int)sizeof st->path)
 		err_set(e, ERR_USAGE, "MODEL_DIR is too long");
 	else if (make_file(st->path, e) == 0) {
-		rc = sqlite3_open_v2(st->path, &st->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-		                     SQLITE_OPEN_NOFOLLOW, NULL);
+		st->immutable = never_changes(st->path);
+		rc = st->immutable ? open_immutable(st)
+		     : sqlite3_open_v2(st->path, &st->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
+		                       NULL);
 		if (rc != SQLITE_OK) {
 			db_error(st->db, rc, e);
 		} else {
@@ -334,7 +369,8 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 			sqlite3_extended_result_codes(st->db, 1);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-			if (exec(st, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+			if ((st->immutable || exec(st, "PRAGMA journal_mode = WAL", e) == 0) &&
+			    exec(st, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
 			             "PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;"
 			             "PRAGMA journal_size_limit = " WAL_BYTES_MAX ";", e) == 0 &&
 			    migrate(st, e) == 0 && prepare_rollback(st, e) == 0) {
@@ -357,6 +393,11 @@ void store_close(struct store *st)
 	sqlite3_finalize(st->rollback);
 	sqlite3_close(st->db);
 	free(st);
+}
+
+bool store_outdated(const struct store *st)
+{
+	return st->immutable && !never_changes(st->path);
 }
 
 static int begin(struct store *st, const char *sql, struct err *e)
@@ -410,15 +451,6 @@ void store_rollback(struct store *st)
 bool store_stuck(const struct store *st)
 {
 	return !st->open_tx && !sqlite3_get_autocommit(st->db);
-}
-
-static int64_t size_of(const char *path, const char *end)
-{
-	struct stat sb;
-	char        name[sizeof ((struct store *)0)->path + 8];
-
-	snprintf(name, sizeof name, "%s%s", path, end);
-	return stat(name, &sb) == 0 ? sb.st_size : 0;
 }
 
 void store_sizes(const struct store *st, int64_t *database, int64_t *wal)

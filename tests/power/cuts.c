@@ -297,11 +297,11 @@ static size_t cut_one_history(size_t steps, size_t points, uint64_t seed)
 
 void check_cuts(void)
 {
-	size_t want = world_long ? 12000 : 240, done = 0;
+	size_t want = world_long ? 6000 : 240, done = 0;
 
 	sqlite3_auto_extension((void (*)(void))few_pages);
 	for (uint64_t seed = world_seed; done < want; seed++) {
-		size_t some = cut_one_history(world_long ? 160 : 60, world_long ? 4000 : 120, seed);
+		size_t some = cut_one_history(world_long ? 160 : 60, world_long ? 2000 : 120, seed);
 
 		if (some == 0)
 			break;

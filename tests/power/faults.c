@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 static struct context *worker, *reader;
 static size_t          struck;             /* faults that were met */
@@ -357,6 +358,49 @@ static size_t one_scenario(const struct scenario *sc, uint64_t *random)
 	return n;
 }
 
+/* ---- a disk that is mounted read-only ---------------------------------------------------- */
+
+static bool read_only;
+
+int __real_statvfs(const char *path, struct statvfs *fs);
+int __wrap_statvfs(const char *path, struct statvfs *fs);
+
+int __wrap_statvfs(const char *path, struct statvfs *fs)
+{
+	int rc = __real_statvfs(path, fs);
+
+	if (read_only)
+		fs->f_flag |= ST_RDONLY;
+	return rc;
+}
+
+/* Predictions as ever; and when it can be written again, the version that is trained then. */
+static void check_read_only(void)
+{
+	static const struct scenario queued = { .from = QUEUED };
+	struct train_result result = { .state = JOB_NONE };
+	struct err          e = { 0 };
+	struct answer       a, event;
+	char                version[VERSION_TEXT_MAX];
+
+	read_only = true;
+	begin(&queued);
+	a = ask_predict(reader, 1, version);
+	event = do_create();
+	check(a.status == 200 && strncmp(version, "tfidf_logreg-1-", 15) == 0 && event.status == 503,
+	      "faults: mounted read-only, predictions go on and events are refused", "%d %s, %d %s", a.status, a.e.msg,
+	      event.status, event.e.msg);
+	read_only = false;
+	event = do_create();
+	check(event.status == 201, "faults: mounted for writing again, the next event is taken", "%d %s", event.status, event.e.msg);
+	(void)run_trainer(1, &result, &e);
+	a = ask_predict(reader, 1, version);
+	check(result.state == JOB_DONE && strcmp(version, result.version) == 0,
+	      "faults: and who had it open read-only serves what was trained since", "%s, not %s: %d %s%s", version, result.version,
+	      a.status, a.e.msg, e.msg);
+	end();
+}
+
 void check_faults(void)
 {
 	uint64_t random = world_seed;
@@ -364,6 +408,7 @@ void check_faults(void)
 
 	if (!make_images())
 		return;
+	check_read_only();
 	for (size_t i = 0; i < countof(scenarios); i++)
 		n += one_scenario(&scenarios[i], &random);
 	for (size_t i = 0; i < countof(image); i++)

@@ -39,6 +39,7 @@ int main(int argc, char *argv[])
 {
 	int first = 1;
 
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (; first < argc && argv[first][0] == '-'; first++)
 		if (strcmp(argv[first], "--long") == 0) {
 			world_long = true;

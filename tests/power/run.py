@@ -3,15 +3,16 @@
 run.py - power cuts, failing and full disks, damaged stores, trainers that die.
 
     tests/power/run.py [PART...]     PART: one of build/tests/powercut (cuts, migrations, faults, orders, trainers,
-                                     damage), or of those made with processes: damaged, killed
+                                     damage), or of those made with processes: damaged, readonly, killed
 
 build/tests/powercut puts SQLite on a disk in memory (disk.h) under the code of lib. With real files and the real
-programs: damaged stores opened by each program, and trainers killed with SIGKILL, the next one with a clock beyond
+programs: damaged stores opened by each program, a store on a disk mounted read-only, and trainers killed with SIGKILL, the next one with a clock beyond
 their lease.
 
 Environment: POWER_LONG=1, the long form (20 minutes; a minute without); POWER_SEED, the seed of all that is random
 (printed); KEEP=1 keeps the stores.
 """
+import json
 import os
 import random
 import shutil
@@ -29,7 +30,7 @@ import harness as h  # noqa: E402
 
 LONG = bool(os.environ.get("POWER_LONG"))
 SEED = int(os.environ.get("POWER_SEED") or random.SystemRandom().randrange(1 << 31))
-OF_PROCESSES = ("damaged", "killed")
+OF_PROCESSES = ("damaged", "readonly", "killed")
 STORE = "prelabel.sqlite3"
 ANSWERS = {200, 201, 202, 404, 422, 503, 507}
 BEYOND_S = 41       # a lease of 30 s, and 10
@@ -141,6 +142,35 @@ def damaged_stores(work):
         shutil.rmtree(copy)
 
 
+# ---- a disk that is mounted read-only ---------------------------------------------------
+def ask_there(b, path, body):
+    """One request to a program within a mount of its own, in which the store's folder is read-only."""
+    data = b"" if body is None else json.dumps(body).encode()
+    program, env = b.variables("GET" if body is None else "POST", path, None if body is None else data, {})
+    script = f"mount --bind '{b.dir}' '{b.dir}' && mount -o remount,ro,bind '{b.dir}' && exec '{h.BUILD}/cgi/{program}'"
+    p = subprocess.run(["unshare", "--mount", "sh", "-c", script], env=env, input=data, capture_output=True, timeout=60)
+    return b.parse(p.returncode, p.stdout)
+
+
+def read_only(work):
+    if subprocess.run(["unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /mnt"], capture_output=True).returncode != 0:
+        print("#    readonly: left out, since nothing can be mounted here")
+        return
+    for title, name in (("", "readonly"), (", in a folder with an odd name", "read only? 100%23#")):
+        folder = os.path.join(work, name)
+        project = make_store(folder, queued=False)
+        with h.Cgi(folder) as b:
+            before = b.post("/predict", project.predict_body(["a text"]))
+            after = ask_there(b, "/predict", project.predict_body(["a text"]))
+            check(f"readonly: predictions go on{title}", after.status == 200 and after.json == before.json, after)
+            after = ask_there(b, "/setup", project.setup_body())
+            check(f"readonly: /setup says the version{title}", after.status == 200, after)
+            after = ask_there(b, "/status", None)
+            check(f"readonly: /status answers{title}", after.status == 200, after)
+            after = ask_there(b, "/webhook", project.some(1, start=900)[0])
+            check(f"readonly: an event is refused, and says why{title}", after.status == 503 and "readonly" in str(after.json), after)
+
+
 # ---- trainers that are killed ----------------------------------------------------------
 def numbers(folder):
     """(jobs not done, versions, integrity) of project 1."""
@@ -196,6 +226,8 @@ def main():
             in_memory([p for p in parts if p not in OF_PROCESSES])
         if not parts or "damaged" in parts:
             damaged_stores(work)
+        if not parts or "readonly" in parts:
+            read_only(work)
         if not parts or "killed" in parts:
             if os.environ.get("SANITIZE"):
                 print("#    killed: left out, since a sanitizer's runtime and faketime don't go together")
