@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The bytes at p that a terminal would obey. */
-static size_t obeyed(const char *p)
+size_t err_obeyed(const char *p)
 {
 	const unsigned char *u = (const unsigned char *)p;
 
@@ -26,7 +25,7 @@ void err_plain(char *s)
 	size_t n;
 
 	for (; *s != '\0'; s += n == 0 ? 1 : n) {
-		n = obeyed(s);
+		n = err_obeyed(s);
 		memset(s, '?', n);
 	}
 }

@@ -12,6 +12,8 @@
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
+#include <stddef.h>
+
 enum err_code {
 	ERR_OK,
 	ERR_SYNTAX,        /* 400 not JSON, or no HTTP message that we read */
@@ -50,6 +52,9 @@ int err_set(struct err *e, enum err_code code, const char *fmt, ...)
  * reorder text by, becomes '?' (control characters, U+0080 to U+009F too; line
  * separators; directions of writing). */
 void err_plain(char *s);
+
+/* How many bytes at p, which is NUL-terminated, are one of those: 0 none, 1 to 3. */
+size_t err_obeyed(const char *p);
 
 /* The usual message for an allocation that failed.  Returns -1. */
 int err_memory(struct err *e);

@@ -1,6 +1,7 @@
 /* log.c - one line an event, on standard error. */
 #include "base/log.h"
 #include "base/clock.h"
+#include "base/err.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -63,21 +64,41 @@ void log_request(const char *request_id)
 	snprintf(request, sizeof request, "%s", request_id == NULL ? "" : request_id);
 }
 
-/* Copies s behind out[at], control characters as \xNN; returns the new length. */
+/* Bytes of the character at s that may stand as it is; 0: the byte is to be escaped,
+ * since a terminal obeys it or it is no UTF-8 (Unicode, table 3-7). */
+static size_t plain(const char *s)
+{
+	const unsigned char *u = (const unsigned char *)s;
+	const size_t         len = u[0] < 0x80 ? 1 : u[0] < 0xc2 ? 0 : u[0] < 0xe0 ? 2 : u[0] < 0xf0 ? 3 : u[0] < 0xf5 ? 4 : 0;
+
+	if (len == 0 || err_obeyed(s) > 0)
+		return 0;
+	for (size_t i = 1; i < len; i++)
+		if ((u[i] & 0xc0) != 0x80)
+			return 0;
+	return (u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) || (u[0] == 0xf0 && u[1] < 0x90) ||
+	       (u[0] == 0xf4 && u[1] > 0x8f) ? 0 : len;
+}
+
+/* Copies s behind out[at], what is not plain as \xNN; returns the new length. */
 static size_t escape(char out[LOG_LINE_MAX], size_t at, const char *s)
 {
 	static const char hex[] = "0123456789abcdef";
+	size_t            n;
 
-	for (; *s != '\0' && at < LOG_LINE_MAX - 6; s++) {
+	for (; *s != '\0' && at < LOG_LINE_MAX - 6; s += n) {
 		unsigned char c = (unsigned char)*s;
 
-		if (c >= 0x20 && c != 0x7f) {
-			out[at++] = *s;
+		n = plain(s);
+		if (n > 0) {
+			memcpy(out + at, s, n);
+			at += n;
 		} else {
 			out[at++] = '\\';
 			out[at++] = 'x';
 			out[at++] = hex[c >> 4];
 			out[at++] = hex[c & 15];
+			n = 1;
 		}
 	}
 	return at;

@@ -7,8 +7,9 @@
  * The second where standard error is systemd's journal, which has its own clock and
  * reads the priority (sd-daemon(3)).
  *
- * A line is written by one write(), is at most LOG_LINE_MAX bytes, and has its
- * control characters escaped, so that no input can forge a second line.  Never
+ * A line is written by one write(), is at most LOG_LINE_MAX bytes of UTF-8, and has
+ * what a terminal would obey (err_plain) and what is no UTF-8 escaped as \xNN, so that
+ * no input can forge a second line.  Never
  * pass a body, an Authorization header, a key, a password or a task's text.
  */
 #ifndef BASE_LOG_H

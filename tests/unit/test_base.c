@@ -572,6 +572,34 @@ static void logged(const char *stream, char out[256], char teed[256])
 	unsetenv("JOURNAL_STREAM");
 }
 
+/* What a terminal obeys beyond ASCII, and what is no UTF-8: bytes of theirs. */
+static void test_log_escapes(void **state)
+{
+	static const struct { const char *text, *line; } cases[] = {
+		{ "\xc2\x9b" "31m", "\\xc2\\x9b31m" }, { "a\x9b" "b", "a\\x9bb" }, { "\xe2\x80\xa8", "\\xe2\\x80\\xa8" },
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80" }, { "\xc3", "\\xc3" }, { "\xc0\x80", "\\xc0\\x80" },
+		{ "\xc3\xa9 \xe4\xb8\xad \xf0\x9f\x98\x80", "\xc3\xa9 \xe4\xb8\xad \xf0\x9f\x98\x80" }, { "\x7f", "\\x7f" },
+	};
+
+	(void)state;
+	log_open("test", LOG__MAX);
+	for (size_t i = 0; i < countof(cases); i++) {
+		char    got[LOG_LINE_MAX + 1] = "", want[128];
+		FILE   *f = tmpfile();
+		ssize_t n;
+
+		assert_non_null(f);
+		log_tee(fileno(f), LOG_DEBUG);
+		log_line(LOG_INFO, "%s", cases[i].text);
+		log_tee(-1, LOG_DEBUG);
+		n = pread(fileno(f), got, sizeof got - 1, 0);
+		assert_true(n > 0);
+		snprintf(want, sizeof want, "Z INFO test %s\n", cases[i].line);
+		assert_string_equal(strchr(got, 'Z'), want);
+		fclose(f);
+	}
+}
+
 static void test_log_journal(void **state)
 {
 	static const char *const others[] = { NULL, "", "1:1", "x" };
@@ -600,7 +628,8 @@ int main(void)
 		cmocka_unit_test_setup(test_env_defaults, clear_env), cmocka_unit_test_setup(test_env_values, clear_env),
 		cmocka_unit_test_setup(test_env_wrong, clear_env), cmocka_unit_test_setup(test_env_alias, clear_env),
 		cmocka_unit_test_setup(test_env_pair, clear_env), cmocka_unit_test_setup(test_env_hostile, clear_env),
-		cmocka_unit_test_setup(test_env_rows, clear_env), cmocka_unit_test(test_log_journal),
+		cmocka_unit_test_setup(test_env_rows, clear_env), cmocka_unit_test(test_log_escapes),
+		cmocka_unit_test(test_log_journal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
