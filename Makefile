@@ -27,7 +27,7 @@ PROGRAMS = predict setup webhook status
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run tests test unit tidy e2e bench deps man static deb install uninstall clean help FORCE
+.PHONY: all run tests test unit fuzz fuzzers tidy e2e bench deps man static deb install uninstall clean help FORCE
 all:
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo 'make run         installs what is missing, builds, serves until Ctrl-C (settings: README.md)'
 	@echo 'make test        installs what the tests need, builds, runs all tests'
 	@echo 'make test STEPS="unit http"   some of them; make unit: those in C; make tests: builds alone'
+	@echo 'make fuzz        libFuzzer: FUZZ_SECONDS=60 for each target of tests/fuzz, or TARGETS="json auth"'
 	@echo 'make tidy        clang-tidy over the sources (.clang-tidy)'
 	@echo 'make e2e         the checks against a real Label Studio (installs it, into a cache folder)'
 	@echo 'make bench       the benchmarks, into tests/bench/RESULTS.md; BENCH="load fit": some, BENCH_RUNS=1 BENCH_SECONDS=1: short'
@@ -53,7 +54,7 @@ clean:
 # files that it rests on is gone: so a second `make run` asks nobody anything.  The
 # targets that promise it install what is missing; the others name it and stop.
 
-INSTALLING = run tests test unit e2e bench deps static
+INSTALLING = run tests test unit fuzz e2e bench deps static
 GOALS      = $(or $(MAKECMDGOALS),all)
 DEPS       = CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' sh deploy/deps.sh
 
@@ -68,7 +69,7 @@ $(BUILD)/deps.mk: deploy/deps.sh
 	@mkdir -p $(@D)
 	@$(DEPS) $(if $(filter $(INSTALLING),$(GOALS)),install,check) --make $@ build
 
-$(BUILD)/deps.test $(BUILD)/deps.e2e $(BUILD)/deps.static $(BUILD)/deps.bench: $(BUILD)/deps.%: deploy/deps.sh
+$(BUILD)/deps.test $(BUILD)/deps.e2e $(BUILD)/deps.static $(BUILD)/deps.bench $(BUILD)/deps.fuzz: $(BUILD)/deps.%: deploy/deps.sh
 	@$(DEPS) install $*
 	@touch $@
 
@@ -240,7 +241,20 @@ $(BUILD)/tests/powercut: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/power/*.c)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -Wl,--wrap=clock_gettime,--wrap=statvfs -o $@ $^ $(TOOL_LIBS)
 
-tests: all $(UNIT) $(BUILD)/tests/parity $(BUILD)/tests/stub $(BUILD)/tests/spans $(TORTURE) $(BUILD)/tests/powercut
+# A fuzz target, here without libFuzzer: it runs files (tests/fuzz/fuzz.h).
+FUZZ_COMMON  = tests/fuzz/fuzz.c tests/fuzz/mutate.c
+FUZZ_TARGETS = $(patsubst tests/fuzz/%.c,%,$(filter-out $(FUZZ_COMMON) tests/fuzz/plain.c tests/fuzz/pipe.c,$(wildcard tests/fuzz/*.c)))
+FUZZ_PLAIN   = $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz-%) $(BUILD)/tests/fuzz-pipe
+
+$(BUILD)/tests/fuzz-pipe: $(BUILD)/tests/fuzz/pipe.o $(BUILD)/libprelabel.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
+
+$(BUILD)/tests/fuzz-%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/plain.o $(FUZZ_COMMON:%.c=$(BUILD)/%.o) $(BUILD)/libprelabel.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
+
+tests: all $(UNIT) $(BUILD)/tests/parity $(BUILD)/tests/stub $(BUILD)/tests/spans $(TORTURE) $(BUILD)/tests/powercut $(FUZZ_PLAIN)
 
 # tests/run closes with `N passed, N failed`.  STEPS=... runs some of them.
 STEPS ?=
@@ -249,6 +263,19 @@ test: tests $(BUILD)/deps.test
 
 unit: $(UNIT)
 	@BUILD='$(BUILD)' UNIT='$(UNIT)' sh tests/run unit
+
+# With libFuzzer, ASan and UBSan: each target FUZZ_SECONDS long (tests/fuzz/run.py --help).
+FUZZ_SECONDS ?= 60
+FUZZERS = $(FUZZ_TARGETS:%=$(BUILD)/fuzzer-%)
+
+fuzzers: $(FUZZERS)
+
+$(BUILD)/fuzzer-%: $(BUILD)/tests/fuzz/%.o $(FUZZ_COMMON:%.c=$(BUILD)/%.o) $(BUILD)/libprelabel.a
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(TOOL_LIBS)
+
+fuzz: $(BUILD)/deps.fuzz
+	@$(MAKE) CC=clang BUILD='$(BUILD)/fuzz' SANITIZE=fuzzer-no-link,address,undefined fuzzers
+	@BUILD='$(BUILD)' python3 -u tests/fuzz/run.py search --seconds $(FUZZ_SECONDS) $(TARGETS)
 
 tidy: $(HEADERS)
 	@printf '%s\n' $(LIB_SRC) $(wildcard cgi/*.c) | xargs -P 2 -n 1 sh -c \

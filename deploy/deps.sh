@@ -5,7 +5,7 @@
 #   deploy/deps.sh install [--make FILE] SET...   installs it by apt (with sudo where needed); where
 #                                                 there is no apt, the same as check
 #
-# SET: build (compiler, libraries, lighttpd), test, e2e, bench, ci, static and deb (for the targets
+# SET: build (compiler, libraries, lighttpd), test, e2e, bench, ci, static, deb and fuzz (for the targets
 # of these names); and what only the tests of a way of running want: systemd, web (other
 # web servers), debtest.  --make FILE: writes what the Makefile needs of the set "build":
 # compiler and linker flags, and the files they rest on, so that later runs have to look at
@@ -71,6 +71,8 @@ debtest lintian        cmd lintian
 debtest mmdebstrap     cmd mmdebstrap
 debtest faketime       cmd faketime
 debtest curl           cmd curl
+fuzz  clang            cmd clang
+fuzz  libclang-rt-14-dev rt clang
 ci    clang            cmd clang
 ci    clang-tidy       cmd clang-tidy
 EOF
@@ -89,6 +91,7 @@ found() {
     pc)  "$PKG_CONFIG" --exists "$2" 2>/dev/null && echo "$("$PKG_CONFIG" --variable=pcfiledir "$2")/$2.pc" ;;
     dpkg) installed "$2" ;;
     file) [ -e "$DEPS_ROOT$2" ] && echo "$DEPS_ROOT$2" ;;
+    rt)  for f in "$("$2" -print-runtime-dir 2>/dev/null)"/libclang_rt.fuzzer*.a; do [ -e "$f" ] && echo "$f" && break; done ;;
     py)  python3 -c "import $2" 2>/dev/null ;;
     esac
 }
