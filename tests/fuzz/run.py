@@ -164,7 +164,7 @@ def main():
     p.add_argument("group", nargs="*")
     p.add_argument("--count", type=int, default=0)
     p.add_argument("--seconds", type=int, default=60)
-    a = p.parse_args()
+    a = p.parse_intermixed_args()
     groups = {"files": group_files, "mutate": group_mutate, "differential": group_differential, "records": group_records}
     if a.group[:1] == ["search"]:
         search(a.group[1:] or TARGETS, a.seconds)
