@@ -22,6 +22,7 @@ struct event {
 	int64_t         row;           /* event.row */
 	int64_t         changed;       /* annotation rows */
 	bool            other_change;  /* something else that is kept */
+	bool            task_changed;  /* or a task, in passing */
 };
 
 /* ---- effects --------------------------------------------------------------- */
@@ -35,7 +36,10 @@ static int put_task(struct event *ev, struct span json, const char *where, struc
 	if (ls_task_parse(&t, json, where, e) < 0)
 		return -1;
 	row = task_row_of(&t);
-	return store_task_put(ev->st, ev->project.row, &row, 0, &changed, e);
+	if (store_task_put(ev->st, ev->project.row, &row, 0, &changed, e) < 0)
+		return -1;
+	ev->task_changed |= changed;
+	return 0;
 }
 
 static int put_annotation(struct event *ev, struct span json, const char *where, struct err *e)
@@ -246,8 +250,12 @@ static int apply(struct event *ev, const struct action *act, bool payload, enum 
 	if ((payload || act->apply == start_training) && act->apply(ev, e) < 0)
 		return -1;
 	if (store_event_end(ev->st, row, ev->row, ev->changed, payload || act->apply == start_training ? 0 : 1,
-	                    clock_s(), e) < 0 ||
-	    store_project_get(ev->st, row, ev->req->arena, p, e) < 0)
+	                    clock_s(), e) < 0)
+		return -1;
+	/* A project whose events change nothing is never trained, and nobody would clear its record. */
+	if (ev->changed == 0 && !ev->other_change && !ev->task_changed && store_event_drop(ev->st, ev->row, e) < 0)
+		return -1;
+	if (store_project_get(ev->st, row, ev->req->arena, p, e) < 0)
 		return -1;
 	return queue_if_due(ev->st, ev->req->env, p, state, e);
 }

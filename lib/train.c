@@ -19,6 +19,7 @@
 #define RENEW_S      (LEASE_S / 3)
 #define RETRY_S      5              /* first back-off; doubled by each attempt */
 #define ALL_FOLDS    1000           /* examples below which every fold is held out in turn */
+#define PRUNE_ROWS   500            /* deleted in one transaction: a few milliseconds */
 #define DUE_AT_ONCE  32             /* projects looked at in one go */
 #define GIVE_WAY     2              /* pushes in a row that may be cut short by the next job */
 #define FETCH_SHARE  20             /* reading exports takes at most one part in so many of the time */
@@ -584,6 +585,23 @@ static int end_job(struct run *r, const struct err *why, struct train_result *re
 	return why->code == ERR_STOPPED ? err_set(e, ERR_STOPPED, "%s", why->msg) : 0;
 }
 
+/* Events, jobs and versions that lie further back than KEEP_HISTORY: here, where nobody
+ * waits, and in transactions short enough for a webhook to pass between them.  What
+ * fails or is cut short, the next job makes good. */
+static void forget_old(struct run *r)
+{
+	struct err why = { 0 };
+	int64_t    deleted = 0;
+
+	do {
+		if (store_begin(r->st, &why) < 0 ||
+		    store_history_prune(r->st, r->lease.project, r->env->keep_history, PRUNE_ROWS, &deleted, &why) < 0 ||
+		    (deleted > 0 && store_commit(r->st, &why) < 0))
+			log_line(LOG_INFO, "job %lld: old events and jobs stay: %s", (long long)r->lease.job, why.msg);
+		store_rollback(r->st);
+	} while (why.code == ERR_OK && deleted > 0 && !stopped);
+}
+
 /* What `prelabel sync` does of a job: it reads, ends one that was for no more, hands
  * another back, and leaves the training to who runs those. */
 static int read_only(struct run *r, struct train_result *result, struct err *e)
@@ -605,6 +623,7 @@ static int read_only(struct run *r, struct train_result *result, struct err *e)
 		store_rollback(r->st);
 		return -1;
 	}
+	forget_old(r);
 	return failed;
 }
 
@@ -663,6 +682,7 @@ int train_run(struct store *st, const struct env *env, int64_t project, const st
 			return read_only(&r, result, e);
 		if (train(&r, &one, &why) < 0 && end_job(&r, &why, &one, e) < 0)
 			return -1;
+		forget_old(&r);
 		/* A reading that somebody else had asked for is not what was asked for here. */
 		if (!r.nothing_due) {
 			queue = false;

@@ -144,7 +144,11 @@ SELECT p.row, p.id, p.created_s, p.label_config, p.config_hash, p.extra_params, 
  ORDER BY p.row;
 
 -- report_jobs: none.
-SELECT project, state, count(*) FROM train_job GROUP BY project, state ORDER BY project;
+-- With those that are no longer kept.
+SELECT project, state, sum(jobs) FROM (
+       SELECT project, state, count(*) AS jobs FROM train_job GROUP BY project, state
+        UNION ALL SELECT project, state, jobs FROM train_job_pruned)
+ GROUP BY project, state ORDER BY project;
 
 -- job_open: ?1 project.
 SELECT row, state FROM train_job WHERE project = ?1 AND state IN ('queued', 'running');
@@ -287,6 +291,43 @@ DELETE FROM model_part WHERE version IN (
        SELECT v.row FROM model_version v WHERE v.project = ?1
           AND v.row IS NOT (SELECT current_version FROM project WHERE row = ?1)
         ORDER BY v.number DESC LIMIT -1 OFFSET ?2 - 1);
+
+-- event_prune: ?1 project, ?2 how many of the newest stay, ?3 how many go at most.
+-- Who names a deleted one (annotation.event, task.deleted) compares its number alone.
+DELETE FROM event WHERE row IN (
+       SELECT row FROM event WHERE project = ?1
+          AND row <= (SELECT row FROM event WHERE project = ?1 ORDER BY row DESC LIMIT 1 OFFSET ?2)
+        ORDER BY row LIMIT ?3);
+
+-- job_prunable: ?1 project, ?2 how many of the newest stay.
+-- Up to which row ended jobs may go: the last training stays behind any number of readings.
+SELECT min(coalesce((SELECT row FROM train_job WHERE project = ?1 ORDER BY row DESC LIMIT 1 OFFSET ?2), 0),
+           coalesce((SELECT row - 1 FROM train_job
+                      WHERE project = ?1 AND NOT (state = 'done' AND version IS NULL)
+                        AND NOT (state = 'skipped' AND reason IN ('connect', 'sync'))
+                      ORDER BY row DESC LIMIT 1), 9223372036854775807));
+
+-- job_prune_count: ?1 project, ?2 up to this row, ?3 how many at most.
+INSERT INTO train_job_pruned (project, state, jobs)
+SELECT ?1, state, count(*) FROM (
+       SELECT state FROM train_job
+        WHERE project = ?1 AND row <= ?2 AND state NOT IN ('queued', 'running') ORDER BY row LIMIT ?3)
+ WHERE true GROUP BY state
+    ON CONFLICT (project, state) DO UPDATE SET jobs = jobs + excluded.jobs;
+
+-- job_prune: ?1 project, ?2 up to this row, ?3 how many at most.
+DELETE FROM train_job WHERE row IN (
+       SELECT row FROM train_job
+        WHERE project = ?1 AND row <= ?2 AND state NOT IN ('queued', 'running') ORDER BY row LIMIT ?3);
+
+-- version_prune: ?1 project, ?2 how many of the newest stay, ?3 how many go at most.
+-- Never one that has its weights: it may be in force, or what is fallen back to.
+DELETE FROM model_version WHERE row IN (
+       SELECT v.row FROM model_version v WHERE v.project = ?1
+          AND v.number <= (SELECT number FROM model_version WHERE project = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)
+          AND v.row IS NOT (SELECT current_version FROM project WHERE row = ?1)
+          AND NOT EXISTS (SELECT 1 FROM model_part m WHERE m.version = v.row)
+        ORDER BY v.number LIMIT ?3);
 
 -- push_get: ?1 project.
 SELECT version, sent_s, sent_task, done_s, gave_way, error FROM push WHERE project = ?1;

@@ -66,6 +66,8 @@ static const struct env_var {
 	  "largest request body, in the web server too" },
 	{ "KEEP_VERSIONS", NULL, "5", ENV_INT, 1, 1000, NULL, offsetof(struct env, keep_versions),
 	  "newest model versions of a project whose weights are kept for a rollback" },
+	{ "KEEP_HISTORY", NULL, "1000", ENV_INT, 1, 1000000, NULL, offsetof(struct env, keep_history),
+	  "newest events, trainings and versions without weights of a project that are kept on record" },
 	{ "SANDBOX", NULL, "on", ENV_CHOICE, 0, 0, "on|strict|off", offsetof(struct env, sandbox),
 	  "system calls of the request programs: a short list of them; strict: another ends the process" },
 };

@@ -40,6 +40,7 @@ struct env {
 	const char *model_command;         /* for the kind "exec" */
 	int64_t     max_body_mb;
 	int64_t     keep_versions;
+	int64_t     keep_history;
 	int64_t     sandbox;               /* enum sandbox */
 };
 

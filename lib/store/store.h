@@ -296,6 +296,15 @@ struct store_report {
 int store_report(struct store *st, int (*each)(void *arg, const struct store_report *r, struct err *e), void *arg,
                  struct err *e);
 
+/* ---- what lies back --------------------------------------------------------- */
+
+/* Deletes of a project what lies further back than its `keep` newest events, ended
+ * jobs and versions without weights, the oldest first and at most `most` rows of each;
+ * *deleted: rows.  What is in force, open, or fallen back to stays, and all numbers
+ * and counters go on.  In the caller's transaction. */
+int store_history_prune(struct store *st, int64_t project, int64_t keep, int64_t most, int64_t *deleted,
+                        struct err *e);
+
 /* ---- what a reconciliation with Label Studio leaves ------------------------ */
 
 /* unread: its value when the reading began. */

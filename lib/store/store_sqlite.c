@@ -1191,6 +1191,24 @@ int store_fetch_failed(struct store *st, int64_t project, const char *reason, st
 	return change(st, SQL_PROJECT_FETCH_ERROR, e, "it", project, reason) < 0 ? -1 : 0;
 }
 
+/* ---- what lies back -------------------------------------------------------------- */
+
+int store_history_prune(struct store *st, int64_t project, int64_t keep, int64_t most, int64_t *deleted,
+                        struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+	int64_t       events, jobs, versions, until;
+
+	events = change(st, SQL_EVENT_PRUNE, e, "iii", project, keep, most);
+	if (events < 0 || one_int(query(st, SQL_JOB_PRUNABLE, &s, e, "ii", project, keep), &s, &until) != 0 ||
+	    change(st, SQL_JOB_PRUNE_COUNT, e, "iii", project, until, most) < 0)
+		return -1;
+	jobs = change(st, SQL_JOB_PRUNE, e, "iii", project, until, most);
+	versions = jobs < 0 ? -1 : change(st, SQL_VERSION_PRUNE, e, "iii", project, keep, most);
+	*deleted = events + jobs + versions;
+	return versions < 0 ? -1 : 0;
+}
+
 /* ---- all projects at once -------------------------------------------------------- */
 
 /* The jobs of one project from a query over all, ordered by project: rc is what its

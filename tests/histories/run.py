@@ -106,7 +106,8 @@ class History:
 
     def run(self):
         env = dict(LABEL_STUDIO_HOST=self.studio.url, LABEL_STUDIO_API_KEY=self.studio.key,
-                   START_TRAINING_EACH_N_UPDATES=self.rng.choice((5, 10, 25)), WORKERS=1)
+                   START_TRAINING_EACH_N_UPDATES=self.rng.choice((5, 10, 25)), WORKERS=1,
+                   KEEP_HISTORY=1000000)
         with self.studio, self.proxy, Server(**env) as self.b:
             self.proxy.to = self.b.host, self.b.port
             self.live()

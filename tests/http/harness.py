@@ -218,7 +218,7 @@ class Backend:
 def settings(folder, **extra):
     """An environment with nothing of prelabel's in it but what is given."""
     ours = ("HOST", "PORT", "MODEL_DIR", "LABEL_STUDIO", "START_TRAINING", "LOGISTIC", "BASIC_AUTH", "WEBHOOK_SECRET", "LOG_LEVEL",
-            "WORKERS", "THREADS", "TRAIN_THREADS", "TOKEN_PATTERN", "MAX_BODY_MB", "SANDBOX")
+            "WORKERS", "THREADS", "TRAIN_THREADS", "TOKEN_PATTERN", "MAX_BODY_MB", "KEEP_", "SANDBOX")
     env = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     # strict: a system call that the sandbox lacks shows, as a process that ended.
     env.update(MODEL_DIR=folder, WORKERS="2", THREADS="4", LOG_LEVEL="INFO", SANDBOX="strict")

@@ -283,7 +283,7 @@ static const char *const names[] = {
 	"HOST", "PORT", "MODEL_DIR", "LABEL_STUDIO_HOST", "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY",
 	"LABEL_STUDIO_ACCESS_TOKEN", "START_TRAINING_EACH_N_UPDATES", "LOGISTIC_REGRESSION_C", "BASIC_AUTH_USER",
 	"BASIC_AUTH_PASS", "WEBHOOK_SECRET", "LOG_LEVEL", "WORKERS", "THREADS", "TRAIN_THREADS", "TOKEN_PATTERN",
-	"MAX_BODY_MB", "KEEP_VERSIONS", "SANDBOX",
+	"MAX_BODY_MB", "KEEP_VERSIONS", "KEEP_HISTORY", "SANDBOX",
 };
 
 static int clear_env(void **state)
@@ -319,6 +319,7 @@ static void test_env_defaults(void **state)
 	assert_int_equal(env.train_threads, 1);
 	assert_int_equal(env.token_pattern, TOKEN_WORD);
 	assert_int_equal(env.max_body_mb, 128);
+	assert_int_equal(env.keep_history, 1000);
 	assert_int_equal(env_body_max(&env), 134217728);
 }
 
@@ -395,6 +396,7 @@ static void test_env_wrong(void **state)
 		{ "MAX_BODY_MB", "1025", "1 to 1024" },
 		{ "KEEP_VERSIONS", "0", "1 to 1000" },
 		{ "SANDBOX", "yes", "on, strict, off" },
+		{ "KEEP_HISTORY", "0", "1 to 1000000" },
 		{ "LABEL_STUDIO_HOST", "localhost:8080", "http:// or https://" },
 		{ "LABEL_STUDIO_HOST", "ftp://x", "http:// or https://" },
 		{ "LABEL_STUDIO_HOST", "http://", "http:// or https://" },

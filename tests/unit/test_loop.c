@@ -20,7 +20,7 @@
 
 static char dir[] = "/tmp/prelabel-loop.XXXXXX";
 
-static struct env settings = { .train_every = 10, .logreg_c = 10, .train_threads = 1, .keep_versions = 5,
+static struct env settings = { .train_every = 10, .logreg_c = 10, .train_threads = 1, .keep_versions = 5, .keep_history = 1000,
                                .model_dir = dir };
 
 static void must(int rc, const struct err *e)

@@ -620,6 +620,67 @@ static void a_version_is_written_once(void **state)
 	store_close(st);
 }
 
+/* What lies further back than the newest 3: counted, and in no use. */
+static void what_lies_back_is_deleted_and_counted(void **state)
+{
+	struct store  *st = fresh();
+	struct version v = { .row = 0 };
+	struct err     e = { 0 };
+	int64_t        p, other, event = 0, deleted, total = 0;
+	bool           changed;
+
+	(void)state;
+	assert_int_equal(store_begin(st, &e), 0);
+	p = project(st, 7, 1);
+	other = project(st, 8, 1);
+	for (int i = 0; i < 10; i++) {
+		const struct annotation_row a = { .id = i + 1, .task = 1, .updated_us = 5, .completed_by = 1, .result = SPAN("[]") };
+
+		assert_int_equal(store_event_add(st, p, "webhook", "X", &event, &e), 0);
+		assert_int_equal(store_annotation_put(st, p, &a, event, 0, &changed, &e), 0);
+		assert_int_equal(store_event_end(st, p, event, 1, 0, 9, &e), 0);
+		assert_int_equal(store_event_add(st, other, "webhook", "X", &event, &e), 0);
+	}
+	assert_int_equal(store_annotation_delete(st, p, 2, event, &deleted, &e), 0);
+	assert_int_equal(store_commit(st, &e), 0);
+	for (int i = 0; i < 10; i++)
+		publish_again(st, p, &v);       /* weights of the newest 2 are kept */
+	assert_int_equal(store_begin(st, &e), 0);
+	/* the second is in force, and has its weights no more; readings follow the last training */
+	assert_int_equal(exec(st, "UPDATE project SET current_version = (SELECT row FROM model_version WHERE number = 2) WHERE row = 1;"
+	                          "INSERT INTO train_job (project, state, reason, queued_s) SELECT 1, 'done', 'sync', 0 FROM train_job;"
+	                          "INSERT INTO train_job (project, state, reason, queued_s) VALUES (1, 'failed', 'updates', 0);"
+	                          "UPDATE train_job SET state = 'skipped' WHERE state = 'failed';"
+	                          "INSERT INTO train_job (project, state, reason, queued_s) SELECT 1, 'done', 'sync', 0 FROM train_job LIMIT 5;",
+	                      &e), 0);
+	do {
+		assert_int_equal(store_history_prune(st, p, 3, 4, &deleted, &e), 0);
+		assert_true(deleted <= 12);
+		total += deleted;
+	} while (deleted > 0);
+	assert_int_equal(store_commit(st, &e), 0);
+	assert_int_equal(number(st, "SELECT count(*) FROM event WHERE project = 1"), 3);
+	assert_int_equal(number(st, "SELECT count(*) FROM event WHERE project = 2"), 10);
+	assert_int_equal(number(st, "SELECT min(row) FROM event WHERE project = 1"), 15);
+	/* the open one, 5 readings, and the training behind them, which the status tells of */
+	assert_int_equal(number(st, "SELECT count(*) FROM train_job"), 7);
+	assert_int_equal(number(st, "SELECT count(*) FROM train_job WHERE state IN ('skipped', 'queued')"), 2);
+	assert_int_equal(number(st, "SELECT sum(jobs) FROM train_job_pruned"), 21);
+	/* the newest 3 (2 of them with weights), and the one in force */
+	assert_int_equal(number(st, "SELECT count(*) FROM model_version"), 4);
+	assert_int_equal(number(st, "SELECT count(*) FROM model_version v JOIN project p ON p.current_version = v.row"), 1);
+	assert_int_equal(number(st, "SELECT last_number FROM project WHERE row = 1"), 10);
+	assert_int_equal(number(st, "SELECT updates FROM project WHERE row = 1"), 10);
+	assert_int_equal(total, 7 + 21 + 6);
+	/* the numbers go on, and what was deleted stays so */
+	assert_int_equal(store_event_last(st, &event, &e), 0);
+	assert_int_equal(event, 20);
+	assert_false(put(st, p, 2, 9, "[1]"));
+	publish_again(st, p, &v);
+	assert_int_equal(v.number, 11);
+	store_close(st);
+}
+
 static void a_damaged_version_gives_way_to_the_one_before(void **state)
 {
 	struct store  *st = fresh();
@@ -696,6 +757,7 @@ int main(void)
 		cmocka_unit_test(a_training_takes_the_place_of_a_reading),
 		cmocka_unit_test(old_weights_go_and_the_one_in_force_stays),
 		cmocka_unit_test(a_version_is_written_once),
+		cmocka_unit_test(what_lies_back_is_deleted_and_counted),
 		cmocka_unit_test(a_damaged_version_gives_way_to_the_one_before),
 		cmocka_unit_test(a_forgotten_project_leaves_no_byte),
 	};

@@ -30,7 +30,7 @@ MODULES = "/usr/lib/apache2/modules/mod_"
 APACHE = ("mpm_event", "authz_core", "alias", "env", "headers", "reqtimeout", "setenvif", "mime", "dir")
 SETTINGS = ("MODEL_DIR", "LABEL_STUDIO_HOST", "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "LABEL_STUDIO_ACCESS_TOKEN",
             "START_TRAINING_EACH_N_UPDATES", "LOGISTIC_REGRESSION_C", "BASIC_AUTH_USER", "BASIC_AUTH_PASS", "WEBHOOK_SECRET", "LOG_LEVEL",
-            "WORKERS", "THREADS", "TRAIN_THREADS", "TOKEN_PATTERN", "MODEL", "MODEL_COMMAND", "MAX_BODY_MB", "KEEP_VERSIONS", "SANDBOX",
+            "WORKERS", "THREADS", "TRAIN_THREADS", "TOKEN_PATTERN", "MODEL", "MODEL_COMMAND", "MAX_BODY_MB", "KEEP_VERSIONS", "KEEP_HISTORY", "SANDBOX",
             # Not settings: what the programs must not heed.
             "http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY")
 
