@@ -2,11 +2,14 @@
 #include "web/auth.h"
 #include "base/buf.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <sodium.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -127,11 +130,156 @@ static void test_none(void **state)
 	assert_false(auth_secret(&a, NULL));
 }
 
+/* ---- how long a refusal takes ---------------------------------------------------- */
+
+#define TRIES  100000          /* of each kind (reliability.md R16) */
+#define SECRET 200             /* characters: what a comparison that stops early would save */
+
+/* One attempt at a secret; what it says is of no interest here. */
+typedef bool attempt(void *arg, const char *given);
+
+static double seconds_of(attempt *f, void *arg, const char *text)
+{
+	/* Both from one place: texts that lie differently in the cache take different times. */
+	static char     given[4 * SECRET];
+	struct timespec from, to;
+	volatile bool   said;
+
+	memcpy(given, text, strlen(text) + 1);
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	said = f(arg, given);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	(void)said;
+	return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Mean and squared standard error of what is below `most`: interrupts say nothing. */
+static void mean_of(const double t[], double most, double *mean, double *error2)
+{
+	double sum = 0, squares = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < TRIES; i++)
+		if (t[i] < most) {
+			sum += t[i];
+			squares += t[i] * t[i];
+			n++;
+		}
+	*mean = sum / (double)n;
+	*error2 = (squares / (double)n - *mean * *mean) / (double)n;
+}
+
+/* How many standard errors the refusals of two texts are apart, tried in turn, in a
+ * random order; positive: the second takes longer. */
+static double apart(attempt *f, void *arg, const char *const given[2])
+{
+	double *t[2], *sorted = malloc(TRIES * sizeof *sorted), mean[2], error2[2];
+	double  most = 0;
+
+	for (int i = 0; i < 2; i++)
+		assert_non_null(t[i] = malloc(TRIES * sizeof *t[i]));
+	assert_non_null(sorted);
+	for (size_t n = 0; n < TRIES; n++) {
+		const uint32_t first = randombytes_uniform(2);
+
+		t[first][n] = seconds_of(f, arg, given[first]);
+		t[1 - first][n] = seconds_of(f, arg, given[1 - first]);
+	}
+	for (int i = 0; i < 2; i++) {
+		memcpy(sorted, t[i], TRIES * sizeof *sorted);
+		qsort(sorted, TRIES, sizeof *sorted, by_size);
+		most = fmax(most, sorted[TRIES / 10 * 9] * 1.5);
+	}
+	for (int i = 0; i < 2; i++) {
+		mean_of(t[i], most, &mean[i], &error2[i]);
+		free(t[i]);
+	}
+	free(sorted);
+	return (mean[1] - mean[0]) / sqrt(error2[0] + error2[1]);
+}
+
+/* One of 370 series is apart by chance: what is so by nature is so three times. */
+static bool tells_them_apart(attempt *f, void *arg, const char *const given[2])
+{
+	const double first = apart(f, arg, given);
+	double       z = first;
+
+	for (int i = 0; i < 2 && fabs(z) >= 3 && (z > 0) == (first > 0); i++)
+		z = apart(f, arg, given);
+	return fabs(z) >= 3 && (z > 0) == (first > 0);
+}
+
+static bool try_secret(void *arg, const char *given)
+{
+	return auth_secret(arg, given);
+}
+
+static bool try_basic(void *arg, const char *given)
+{
+	return auth_basic(arg, given);
+}
+
+/* What must not be: it stops at the first character that is wrong. */
+static bool try_naive(void *arg, const char *given)
+{
+	const volatile char *a = arg;
+
+	while (*a != '\0' && *a == *given) {
+		a++;
+		given++;
+	}
+	return *a == *given;
+}
+
+static void header_of(char out[4 * SECRET], const char *user, const char *pass)
+{
+	char text[2 * SECRET + 2];
+	int  n = snprintf(text, sizeof text, "%s:%s", user, pass);
+
+	memcpy(out, "Basic ", 7);
+	sodium_bin2base64(out + 6, 4 * SECRET - 6, (const unsigned char *)text, (size_t)n, sodium_base64_VARIANT_ORIGINAL);
+}
+
+static void test_refusals_take_the_same_time(void **state)
+{
+	char        right[SECRET + 1], first[SECRET + 1], last[SECRET + 1], header[4][4 * SECRET];
+	struct env  long_env = { .auth_user = right, .auth_pass = right, .webhook_secret = right };
+	struct auth a;
+
+	(void)state;
+	memset(right, 'x', SECRET);
+	right[SECRET] = '\0';
+	memcpy(first, right, sizeof first);
+	memcpy(last, right, sizeof last);
+	first[0] = 'y';
+	last[SECRET - 1] = 'y';
+	auth_init(&a, &long_env);
+	header_of(header[0], right, first);
+	header_of(header[1], right, last);
+	header_of(header[2], first, right);
+	header_of(header[3], last, right);
+	/* the measurement finds what there is to be found */
+	assert_true(tells_them_apart(try_naive, right, (const char *const[]){ first, last }));
+	assert_false(tells_them_apart(try_secret, &a, (const char *const[]){ first, last }));
+	assert_false(tells_them_apart(try_basic, &a, (const char *const[]){ header[0], header[1] }));
+	assert_false(tells_them_apart(try_basic, &a, (const char *const[]){ header[2], header[3] }));
+	/* nor is a wrong user told from a wrong password */
+	assert_false(tells_them_apart(try_basic, &a, (const char *const[]){ header[2], header[0] }));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_basic), cmocka_unit_test(test_canonical), cmocka_unit_test(test_long),
 		cmocka_unit_test(test_secret), cmocka_unit_test(test_none),
+		cmocka_unit_test(test_refusals_take_the_same_time),
 	};
 
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
