@@ -23,6 +23,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -1250,6 +1251,9 @@ int main(int argc, char *argv[])
 	const struct command *command;
 	struct err            e = { 0 };
 	int                   rc;
+	/* A core would hold keys.  1 is too small for one, and unlike 0 means none where
+	 * cores are piped to a program. */
+	const struct rlimit   no_core = { 1, 1 };
 
 	if (argc < 2) {
 		fputs("prelabel: a command is needed (see `prelabel help`)\n", stderr);
@@ -1269,6 +1273,7 @@ int main(int argc, char *argv[])
 	if (rc != DONE)
 		return rc < 0 ? DONE : rc;
 	a.umask = umask(077);
+	(void)setrlimit(RLIMIT_CORE, &no_core);
 	if (command->run == run_start && a.n_rest > 0 && (rc = enter_folder(&a)) != DONE)
 		return rc;
 	if (env_read(&a.env, &e) < 0)

@@ -2,6 +2,7 @@
 #include "doctor.h"
 
 #include "base/clock.h"
+#include "base/disk.h"
 #include "base/json.h"
 #include "doctor_project.h"
 #include "studio/ls_rest.h"
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #define ARENA_BYTES  ((size_t)256 << 20)
@@ -24,27 +24,6 @@
 #define INODES_LEAST 16
 
 /* ---- the folder ------------------------------------------------------------------ */
-
-/* File systems that other machines write to as well, by their number in statfs(2);
- * SQLite's locks and its shared memory do not hold there. */
-static const struct { unsigned long magic; const char *name; } network[] = {
-	{ 0x6969, "NFS" }, { 0x517b, "SMB" }, { 0xff534d42, "CIFS" }, { 0xfe534d42, "SMB 2" }, { 0x564c, "NCP" },
-	{ 0x5346414f, "AFS" }, { 0x6b414653, "AFS" }, { 0x73757245, "Coda" }, { 0x01021997, "9P" }, { 0x00c36400, "Ceph" },
-	{ 0x0bd00bd0, "Lustre" }, { 0x47504653, "GPFS" }, { 0x7461636f, "OCFS2" }, { 0x01161970, "GFS2" },
-	{ 0x786f4256, "a shared folder of VirtualBox" },
-};
-
-static const char *network_name(const char *path)
-{
-	struct statfs fs;
-
-	if (statfs(path, &fs) < 0)
-		return NULL;
-	for (size_t i = 0; i < countof(network); i++)
-		if (((unsigned long)fs.f_type & 0xffffffffUL) == network[i].magic)
-			return network[i].name;
-	return NULL;
-}
 
 /* The nearest folder that exists: the rest is made by the start. */
 static int nearest(const char *dir, char path[PATH_MAX])
@@ -94,6 +73,7 @@ bool doctor_folder(struct findings *f, const struct env *env)
 	struct statvfs vfs;
 	char           path[PATH_MAX];
 	uint64_t       left, least;
+	bool           never;
 
 	if (nearest(dir, path) < 0) {
 		found_fault(f, FAULT_FOLDER, "MODEL_DIR", "%.100s…: the path is too long\nSet MODEL_DIR to a shorter one.", dir);
@@ -104,9 +84,11 @@ bool doctor_folder(struct findings *f, const struct env *env)
 		            "and what is in it (chown, chmod), or set MODEL_DIR to another.", dir, strerror(errno));
 		return false;
 	}
-	if ((name = network_name(path)) != NULL)
+	if ((name = disk_network(path, &never)) != NULL)
 		found_fault(f, FAULT_NETWORK_FS, "MODEL_DIR", "%s is on a network file system (%s), where SQLite's locks do not hold\n"
 		            "Set MODEL_DIR to a folder on a disk of this machine.", dir, name);
+	if (never)
+		return false;           /* the store is not opened there */
 	if (statvfs(path, &vfs) == 0) {
 		left = (uint64_t)vfs.f_bavail * vfs.f_frsize;
 		least = store_bytes(dir) > DISK_LEAST ? store_bytes(dir) : DISK_LEAST;

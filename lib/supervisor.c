@@ -208,13 +208,11 @@ static int environment(const struct start *st, rlim_t fds, struct err *e)
 	return 0;
 }
 
-/* Room for many idle connections; no core files, since they would hold keys: 1 is too
- * small for one, and unlike 0 means none where cores are piped to a program. */
+/* Room for many idle connections. */
 static rlim_t limits(void)
 {
-	struct rlimit files, none = { 1, 1 };
+	struct rlimit files;
 
-	(void)setrlimit(RLIMIT_CORE, &none);
 	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
 		return 1024;
 	if (files.rlim_cur < FDS_WANTED) {

@@ -30,7 +30,7 @@ struct store;
 
 /* Opens MODEL_DIR/prelabel.sqlite3, makes and migrates it where needed, for its
  * owner alone (0700, 0600).  busy_ms: how long a write waits for another's.
- * A newer store than this program knows is refused. */
+ * A newer store than this program knows is refused, and a network file system. */
 int  store_open(struct store **st, const char *model_dir, int busy_ms, struct err *e);
 void store_close(struct store *st);           /* NULL allowed */
 

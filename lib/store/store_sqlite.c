@@ -2,6 +2,7 @@
 #include "store/store.h"
 
 #include "base/clock.h"
+#include "base/disk.h"
 #include "base/json_digest.h"
 #include "schema.h"
 #include "sql.h"
@@ -280,6 +281,17 @@ static int make_folder(const char *path, struct err *e)
 	return 0;
 }
 
+/* Where another machine may write as well, locks and shared memory do not hold, and the
+ * store would be damaged in silence. */
+static int check_disk(const char *path, struct err *e)
+{
+	bool        never;
+	const char *name = disk_network(path, &never);
+
+	return !never ? 0 : err_set(e, ERR_STORE, "it is on a network file system (%s), where SQLite's locks do not hold: "
+	                            "a folder on a disk of this machine is needed", name);
+}
+
 /* The store holds texts that people label: for its owner alone, and no link to
  * somewhere else.  The file is made before SQLite opens it, for its mode; only
  * where it is missing, since closing a second descriptor of a file drops the
@@ -349,7 +361,7 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 	*out = NULL;
 	if (sodium_init() < 0)
 		return err_set(e, ERR_STORE, "libsodium can't be started");
-	if (make_folder(model_dir, e) < 0)
+	if (make_folder(model_dir, e) < 0 || check_disk(model_dir, e) < 0)
 		return -1;
 	st = calloc(1, sizeof *st);
 	if (st == NULL)

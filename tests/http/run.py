@@ -25,7 +25,7 @@ sys.dont_write_bytecode = True
 import harness  # noqa: E402
 
 # The long ones first, so that nothing long runs alone at the end.
-ORDER = ("promises", "metrics", "training", "webhook", "older", "shapes", "contract", "cli", "history", "setup", "predict", "interactive", "settings", "status", "basics")
+ORDER = ("promises", "metrics", "training", "webhook", "older", "shapes", "contract", "reliability", "cli", "history", "setup", "predict", "interactive", "settings", "status", "basics")
 TEST = re.compile(r"^(t_|r\d\d_)")
 
 
