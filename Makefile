@@ -114,6 +114,13 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(HEADERS)
 $(BUILD)/%.o: $(BUILD)/%.c $(BUILD)/flags
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# The library that this one opens when it first needs it; linked where there is only a .a.
+XML_SONAME = $(shell readelf -d "$$($(CC) -print-file-name=libxml2.so)" 2>/dev/null | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
+XML_LINK  ?= $(if $(XML_SONAME),,yes)
+ifeq ($(XML_LINK),)
+$(BUILD)/lib/studio/xml_libxml2.o $(BUILD)/pic/lib/studio/xml_libxml2.o: override CPPFLAGS += -DXML_SONAME='"$(XML_SONAME)"'
+endif
+
 $(BUILD)/libprelabel.a: $(LIB_OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^

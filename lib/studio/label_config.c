@@ -1,8 +1,7 @@
 /*
  * label_config.c - Label Studio's labeling configuration (XML), parsed.
  *
- * libxml2 only tells us of start and end tags (its first SAX interface, which
- * knows no namespaces); no tree is built.  Elements are linked up in the
+ * xml.h tells us of start and end tags; no tree is built.  Elements are linked up in the
  * config's own arena and laid out as arrays at the end, so that the memory is a
  * small multiple of the text whatever the text is.
  *
@@ -14,11 +13,8 @@
 #include "studio/label_config.h"
 #include "base/arena.h"
 #include "base/json.h"
+#include "studio/xml.h"
 
-#include <libxml/parser.h>
-#include <libxml/parserInternals.h>
-#include <libxml/xmlerror.h>
-#include <pthread.h>
 #include <sodium.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -62,7 +58,6 @@ struct builder {
 	struct arena        *arena;
 	struct err          *e;
 	int                  rc;                    /* -1: *e is set, look at nothing more */
-	xmlParserCtxtPtr     xml;
 
 	/* The control that a label at this depth belongs to; NULL: none. */
 	struct control_node *inside[LABEL_CONFIG_DEPTH_MAX + 1];
@@ -73,24 +68,6 @@ struct builder {
 	size_t               n_controls, n_objects, n_labels, n_to_names;
 	struct label_node   *buckets[N_BUCKETS];    /* all labels, by hash */
 };
-
-/* Process-wide, set once before the first parsing: libxml2 has one loader of
- * external entities for all threads.  Nothing in prelabel wants any. */
-static pthread_once_t libxml_once = PTHREAD_ONCE_INIT;
-
-static xmlParserInputPtr load_nothing(const char *url, const char *id, xmlParserCtxtPtr xml)
-{
-	(void)url;
-	(void)id;
-	(void)xml;
-	return NULL;
-}
-
-static void libxml_start(void)
-{
-	xmlInitParser();
-	xmlSetExternalEntityLoader(load_nothing);
-}
 
 static int refuse(struct builder *b, const char *what)
 {
@@ -331,17 +308,10 @@ static void add_label(struct builder *b, struct control_node *owner, const char 
 	owner->tag.n_labels++;
 }
 
-static void start_element(void *arg, const xmlChar *name, const xmlChar **atts)
+static int start_element(void *arg, const char *type, const char *const *attrs)
 {
-	struct builder     *b = arg;
-	const char         *type = (const char *)name;
-	const char *const  *attrs = (const char *const *)atts;
-	static const char  *const none[] = { NULL };
+	struct builder *b = arg;
 
-	if (b->rc < 0)
-		return;
-	if (attrs == NULL)
-		attrs = none;
 	if (b->depth == LABEL_CONFIG_DEPTH_MAX) {
 		refuse(b, "is nested more than 100 levels deep");
 	} else {
@@ -361,15 +331,13 @@ static void start_element(void *arg, const xmlChar *name, const xmlChar **atts)
 		}
 		b->inside[++b->depth] = owner;
 	}
-	if (b->rc < 0)
-		xmlStopParser(b->xml);
+	return b->rc;
 }
 
-static void end_element(void *arg, const xmlChar *name)
+static void end_element(void *arg)
 {
 	struct builder *b = arg;
 
-	(void)name;
 	if (b->depth > 0)
 		b->depth--;
 }
@@ -377,17 +345,6 @@ static void end_element(void *arg, const xmlChar *name)
 static int refuse_doctype(struct builder *b)
 {
 	return refuse(b, "has a document type (<!DOCTYPE …>), which is not allowed");
-}
-
-static void doctype(void *arg, const xmlChar *name, const xmlChar *id, const xmlChar *system)
-{
-	struct builder *b = arg;
-
-	(void)name;
-	(void)id;
-	(void)system;
-	refuse_doctype(b);
-	xmlStopParser(b->xml);
 }
 
 /* How much of s to show: at most max bytes, no half character. */
@@ -398,24 +355,6 @@ static int shown(const char *s, int max)
 	while (n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80)
 		n--;
 	return n;
-}
-
-/* libxml2's messages: the first is ours, none is printed.  The parser must not be
- * stopped from here (that frees what its caller still reads); it sends no more
- * elements after an error. */
-static void xml_error(void *arg, xmlErrorPtr x)
-{
-	struct builder *b = arg;
-	const char     *text = x->message == NULL ? "" : x->message;
-	int             len = shown(text, 100), line_len = (int)strcspn(text, "\n");
-
-	if (b->rc < 0 || x->level < XML_ERR_ERROR)
-		return;
-	if (x->code == XML_ERR_NO_MEMORY)
-		b->rc = err_memory(b->e);
-	else
-		b->rc = err_set(b->e, ERR_SHAPE, "the labeling config is not well-formed XML: line %d: %.*s",
-		                x->line, len < line_len ? len : line_len, text);
 }
 
 /* ---- before libxml2 ---- */
@@ -625,47 +564,13 @@ static int assemble(struct builder *b, struct label_config *config)
 	return choose(b, config);
 }
 
-/* The text is UTF-8 whatever its XML declaration says, since it came as a string
- * in JSON.  Entities stay unexpanded: without a document type there are only the
- * predefined ones, which the parser resolves by itself. */
-static int read_elements(struct builder *b, struct span xml)
-{
-	int whole;
-
-	/* The thread's, as is all of libxml2's error handling; errors without a
-	 * context (of its buffers, say) reach only this one. */
-	xmlSetStructuredErrorFunc(b, xml_error);
-	b->xml = xmlNewParserCtxt();
-	if (b->xml == NULL) {
-		xmlSetStructuredErrorFunc(NULL, NULL);
-		return b->rc < 0 ? -1 : err_memory(b->e);
-	}
-	*b->xml->sax = (xmlSAXHandler){
-		.initialized = 1,                       /* the first SAX interface */
-		.startElement = start_element,
-		.endElement = end_element,
-		.internalSubset = doctype,
-	};
-	b->xml->userData = b;
-	/* Not by naming it as the encoding: libxml2 (2.9.14) would convert it, and dies where
-	 * it finds no memory for that. */
-	xmlCtxtReadMemory(b->xml, xml.p, (int)xml.len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
-	whole = b->xml->wellFormed && !b->xml->disableSAX;
-	xmlFreeParserCtxt(b->xml);
-	xmlSetStructuredErrorFunc(NULL, NULL);
-	xmlResetLastError();                            /* the thread's copy of the message */
-	if (b->rc == 0 && !whole)
-		refuse(b, "is not well-formed XML");
-	return b->rc;
-}
-
 int label_config_parse(struct label_config **config, struct span xml, struct err *e)
 {
-	struct builder *b;
-	struct whole   *w;
-	int             rc;
+	struct builder   *b;
+	struct whole     *w;
+	struct xml_events ev = { start_element, end_element, NULL };
+	int               rc;
 
-	pthread_once(&libxml_once, libxml_start);
 	b = calloc(1, sizeof *b);
 	w = calloc(1, sizeof *w);
 	if (b == NULL || w == NULL) {
@@ -676,10 +581,13 @@ int label_config_parse(struct label_config **config, struct span xml, struct err
 	arena_init(&w->arena, ARENA_BYTES_MAX);
 	b->arena = &w->arena;
 	b->e = e;
+	ev.arg = b;
 	if ((rc = check_bytes(b, xml)) == 0 && has_doctype(xml))
 		rc = refuse_doctype(b);
 	if (rc == 0)
-		rc = read_elements(b, xml);
+		rc = xml_plain(xml, &ev);
+	if (rc == 1)
+		rc = xml_read(xml, &ev, e);
 	if (rc == 0)
 		rc = assemble(b, &w->config);
 	if (rc == 0) {

@@ -2,6 +2,8 @@
  * (tests/data/configs/). */
 #include "studio/label_config.c"
 
+#include <libxml/parser.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -417,18 +419,16 @@ static void test_hostile_files(void **state)
 /* Should one pass the look beforehand, libxml2 is stopped before its content. */
 static void test_second_line(void **state)
 {
-	struct err     e = { 0 };
-	struct arena   arena;
-	struct builder b = { .arena = &arena, .e = &e };
+	struct builder          b = { .depth = 0 };
+	const struct xml_events ev = { start_element, end_element, &b };
+	struct err              e = { 0 };
 
 	(void)state;
-	arena_init(&arena, ARENA_BYTES_MAX);
-	pthread_once(&libxml_once, libxml_start);
-	assert_int_equal(read_elements(&b, SPAN("<!DOCTYPE v [<!ENTITY a \"a\"> <!bad> ]><v>&a;</v>")), -1);
+	assert_int_equal(xml_read(SPAN("<!DOCTYPE v [<!ENTITY a \"a\"> <!bad> ]><v>&a;</v>"), &ev, &e), -1);
 	assert_int_equal(e.code, ERR_SHAPE);
 	assert_non_null(strstr(e.msg, "has a document type"));
-	assert_true(xmlGetExternalEntityLoader() == load_nothing);
-	arena_clear(&arena);
+	/* Of the library that was opened: it opens nothing, even what is there. */
+	assert_null(xmlGetExternalEntityLoader()("/etc/passwd", NULL, NULL));
 }
 
 /* ---- sizes ---- */
@@ -694,6 +694,144 @@ static void test_threads(void **state)
 	buf_clear(&b);
 }
 
+/* ---- two readers of XML ---- */
+
+static int told_start(void *arg, const char *name, const char *const *attrs)
+{
+	buf_addf(arg, "<%s", name);
+	for (; attrs[0] != NULL; attrs += 2)
+		buf_addf(arg, "|%s=%s", attrs[0], attrs[1] == NULL ? "" : attrs[1]);
+	buf_addc(arg, '>');
+	return 0;
+}
+
+static void told_end(void *arg)
+{
+	buf_adds(arg, "</>");
+}
+
+/* What the plain one takes, libxml2 takes as well, with the same elements.  Was it taken? */
+static bool both(struct span xml)
+{
+	struct buf        plain, whole;
+	struct xml_events ev = { told_start, told_end, &plain };
+	struct err        e = { 0 };
+	int               rc;
+
+	buf_init(&plain, 1 << 24);
+	buf_init(&whole, 1 << 24);
+	rc = xml_plain(xml, &ev);
+	assert_true(rc == 0 || rc == 1);
+	ev.arg = &whole;
+	if (rc == 0) {
+		if (xml_read(xml, &ev, &e) < 0)
+			fail_msg("libxml2 refuses %.*s: %s", (int)xml.len, xml.p, e.msg);
+		if (!span_eq(buf_span(&plain), buf_span(&whole)))
+			fail_msg("%.*s\nplain: %.*s\nlibxml2: %.*s", (int)xml.len, xml.p, (int)plain.len, plain.p,
+			         (int)whole.len, whole.p);
+	} else {
+		assert_int_equal(plain.len, 0);
+	}
+	buf_clear(&plain);
+	buf_clear(&whole);
+	return rc == 0;
+}
+
+static void test_plain(void **state)
+{
+	static const struct { const char *xml; bool plain; } cases[] = {
+		{ "<a/>", true }, { " <a></a>\r\n", true }, { "<a b='1' c = \"&lt;&amp;&#38;&#x26;&quot;\"/>", true },
+		{ "<a b='\t\r\n\r\n\n&#10;&#9;x  y'/>", true }, { "<!-- x --><a><!----><b/> &amp; ]] > é </a><!-- -->", true },
+		{ "<a b='é&#233;&#x1F600;'></a >", true }, { "<a b='>'/>", true },
+		{ "", false }, { "a", false }, { "<a>", false }, { "<a/><b/>", false }, { "<a></b>", false }, { "<a/>x", false },
+		{ "<a b='1'c='2'/>", false }, { "<a b='1' b='2'/>", false }, { "<a b/>", false }, { "<a b=1/>", false },
+		{ "<a b='<'/>", false }, { "<a b='&nbsp;'/>", false }, { "<a>&nbsp;</a>", false }, { "<a b='&'/>", false },
+		{ "<a b='&#0;'/>", false }, { "<a b='&#xD800;'/>", false }, { "<a b='&#x110000;'/>", false }, { "<a b='&#;'/>", false },
+		{ "<a b='&#99999999999999;'/>", false }, { "<a b='&#XA;'/>", false }, { "<a>]]></a>", false },
+		{ "<a><!-- -- --></a>", false }, { "<!DOCTYPE a><a/>", false }, { "<?xml version='1.0'?><a/>", false },
+		{ "<a><![CDATA[x]]></a>", false }, { "<a b='\x01'/>", false }, { "<a b='\xff'/>", false },
+		{ "<a b='\xef\xbf\xbf'/>", false }, { "<\xc3\xa9/>", false }, { "<a:b/>", false }, { "<a xml:space='x'/>", false },
+		{ "<a b='1", false }, { "<a", false }, { "<", false }, { "<a></a", false }, { "<!--", false }, { "< a/>", false },
+	};
+	static const char *const files[] = {
+		"dynamic.xml", "image.xml", "ner.xml", "sentiment.xml", "two_choices.xml",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++)
+		if (both(span_of(cases[i].xml)) != cases[i].plain)
+			fail_msg("%s", cases[i].xml);
+	for (size_t i = 0; i < countof(files); i++) {
+		struct buf b;
+
+		read_file(&b, files[i]);
+		assert_true(both(buf_span(&b)));
+		buf_clear(&b);
+	}
+}
+
+/* As many nested as it takes, and one more; as many attributes. */
+static void test_plain_limits(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	for (int n = 99; n <= 101; n++) {
+		buf_init(&b, 1 << 20);
+		for (int i = 0; i < n; i++)
+			buf_adds(&b, "<a>");
+		for (int i = 0; i < n; i++)
+			buf_adds(&b, "</a>");
+		assert_true(both(buf_span(&b)) == (n <= 100));
+		buf_clear(&b);
+	}
+	for (int n = 63; n <= 65; n++) {
+		buf_init(&b, 1 << 20);
+		buf_adds(&b, "<a");
+		for (int i = 0; i < n; i++)
+			buf_addf(&b, " b%d='&#%d;'", i, i + 32);
+		buf_adds(&b, "/>");
+		assert_true(both(buf_span(&b)) == (n <= 64));
+		buf_clear(&b);
+	}
+}
+
+/* Texts made of pieces, most of them nearly right. */
+static void test_plain_random(void **state)
+{
+	static const char *const pieces[] = {
+		"<a>", "</a>", "<b/>", "<a ", "x='1'", "y=\"&amp;\"", " ", "\r\n", ">", "/>", "<!--", "-->", "-", "&lt;", "&#65;",
+		"&#x26;", "]]>", "]]", "<a x='&#10; \n'>", "</a >", "\xc3\xa9", "\xe2\x80\xa8", "'", "\"", "=", "&", ";", "<", "text",
+		"\xef\xbf\xbd", "<a><b/></a>", "x:y='1'", "<?p?>", "\x7f", "\xc2\x85",
+	};
+	uint64_t seed = 88172645463325252u;
+	size_t   taken = 0;
+
+	(void)state;
+	for (int round = 0; round < 40000; round++) {
+		char   text[256], copy[256];
+		size_t n = 0, wrap = (seed >> 20) % 4 != 0;
+
+		if (wrap)
+			n += (size_t)snprintf(text, sizeof text, "<v>");
+		for (int i = 0; i < 6; i++) {
+			const char *piece;
+
+			seed ^= seed << 13;
+			seed ^= seed >> 7;
+			seed ^= seed << 17;
+			piece = pieces[seed % countof(pieces)];
+			if (seed >> 40 & 1)
+				n += (size_t)snprintf(text + n, sizeof text - n, "%s", piece);
+		}
+		if (wrap)
+			n += (size_t)snprintf(text + n, sizeof text - n, "</v>");
+		memcpy(copy, text, n);
+		taken += both((struct span){ copy, n });
+	}
+	assert_true(taken > 4000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -710,6 +848,7 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_plain), cmocka_unit_test(test_plain_limits), cmocka_unit_test(test_plain_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

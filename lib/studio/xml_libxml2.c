@@ -1,0 +1,172 @@
+/*
+ * xml_libxml2.c - the elements of an XML text, by libxml2.
+ *
+ * It only tells us of start and end tags (its first SAX interface, which knows no
+ * namespaces); no tree is built.
+ *
+ * XML_SONAME, from the Makefile, is the name of the library to open when it is first
+ * needed.  Without it (deploy/static) libxml2 is linked.
+ */
+#include "studio/xml.h"
+
+#include "base/log.h"
+
+#include <dlfcn.h>
+#include <libxml/parser.h>
+#include <libxml/parserInternals.h>
+#include <libxml/xmlerror.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+/* What is called of it. */
+#define CALLS(X) \
+	X(xmlInitParser) X(xmlSetExternalEntityLoader) X(xmlSetStructuredErrorFunc) X(xmlNewParserCtxt) \
+	X(xmlCtxtReadMemory) X(xmlFreeParserCtxt) X(xmlResetLastError) X(xmlStopParser)
+
+static struct {
+#define FIELD(name) __typeof__(&name) name;
+	CALLS(FIELD)
+	bool there;
+} lib;
+
+struct reader {
+	const struct xml_events *ev;
+	struct err              *e;
+	int                      rc;             /* -1: *e is set, look at nothing more */
+	xmlParserCtxtPtr         xml;
+};
+
+/* ---- opening ------------------------------------------------------------------ */
+
+static xmlParserInputPtr load_nothing(const char *url, const char *id, xmlParserCtxtPtr xml)
+{
+	(void)url;
+	(void)id;
+	(void)xml;
+	return NULL;
+}
+
+#ifdef XML_SONAME
+static bool open_library(void)
+{
+	void *so = dlopen(XML_SONAME, RTLD_NOW | RTLD_LOCAL);
+	bool  all = so != NULL;
+
+	/* An object pointer read as a function's: what POSIX promises for dlsym(). */
+#define LOAD(name) if (all) { void *p = dlsym(so, #name); memcpy(&lib.name, &p, sizeof p); all = p != NULL; }
+	CALLS(LOAD)
+	if (!all)
+		log_line(LOG_ERROR, "libxml2 can't be opened: %s", dlerror());
+	return all;
+}
+#else
+static bool open_library(void)
+{
+#define LINKED(name) lib.name = name;
+	CALLS(LINKED)
+	return true;
+}
+#endif
+
+/* Process-wide, once: it has one loader of external entities for all threads.
+ * Nothing in prelabel wants any. */
+static void start_library(void)
+{
+	lib.there = open_library();
+	if (!lib.there)
+		return;
+	lib.xmlInitParser();
+	lib.xmlSetExternalEntityLoader(load_nothing);
+}
+
+/* ---- reading ------------------------------------------------------------------- */
+
+static void start_element(void *arg, const xmlChar *name, const xmlChar **atts)
+{
+	static const char *const none[] = { NULL };
+	struct reader           *r = arg;
+
+	if (r->rc < 0)
+		return;
+	r->rc = r->ev->start(r->ev->arg, (const char *)name, atts == NULL ? none : (const char *const *)atts);
+	if (r->rc < 0)
+		lib.xmlStopParser(r->xml);
+}
+
+static void end_element(void *arg, const xmlChar *name)
+{
+	struct reader *r = arg;
+
+	(void)name;
+	r->ev->end(r->ev->arg);
+}
+
+static void doctype(void *arg, const xmlChar *name, const xmlChar *id, const xmlChar *system)
+{
+	struct reader *r = arg;
+
+	(void)name;
+	(void)id;
+	(void)system;
+	r->rc = err_set(r->e, ERR_SHAPE, "the labeling config has a document type (<!DOCTYPE …>), which is not allowed");
+	lib.xmlStopParser(r->xml);
+}
+
+/* libxml2's messages: the first is ours, none is printed.  The parser must not be
+ * stopped from here (that frees what its caller still reads); it sends no more
+ * elements after an error. */
+static void xml_error(void *arg, xmlErrorPtr x)
+{
+	struct reader *r = arg;
+	const char    *text = x->message == NULL ? "" : x->message;
+	int            len = (int)strnlen(text, 100), line_len = (int)strcspn(text, "\n");
+
+	if (r->rc < 0 || x->level < XML_ERR_ERROR)
+		return;
+	while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+		len--;                           /* no half character */
+	if (x->code == XML_ERR_NO_MEMORY)
+		r->rc = err_memory(r->e);
+	else
+		r->rc = err_set(r->e, ERR_SHAPE, "the labeling config is not well-formed XML: line %d: %.*s",
+		                x->line, len < line_len ? len : line_len, text);
+}
+
+/* The text is UTF-8 whatever its XML declaration says, since it came as a string in
+ * JSON.  Entities stay unexpanded: without a document type there are only the
+ * predefined ones, which the parser resolves by itself. */
+int xml_read(struct span xml, const struct xml_events *ev, struct err *e)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct reader         r = { .ev = ev, .e = e };
+	bool                  whole;
+
+	pthread_once(&once, start_library);
+	if (!lib.there)
+		return err_set(e, ERR_STORE, "libxml2 is missing");
+	/* The thread's, as is all of libxml2's error handling; errors without a
+	 * context (of its buffers, say) reach only this one. */
+	lib.xmlSetStructuredErrorFunc(&r, xml_error);
+	r.xml = lib.xmlNewParserCtxt();
+	if (r.xml == NULL) {
+		lib.xmlSetStructuredErrorFunc(NULL, NULL);
+		return r.rc < 0 ? -1 : err_memory(e);
+	}
+	*r.xml->sax = (xmlSAXHandler){
+		.initialized = 1,                       /* the first SAX interface */
+		.startElement = start_element,
+		.endElement = end_element,
+		.internalSubset = doctype,
+	};
+	r.xml->userData = &r;
+	/* Not by naming it as the encoding: libxml2 (2.9.14) would convert it, and dies where
+	 * it finds no memory for that. */
+	lib.xmlCtxtReadMemory(r.xml, xml.p, (int)xml.len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
+	whole = r.xml->wellFormed && !r.xml->disableSAX;
+	lib.xmlFreeParserCtxt(r.xml);
+	lib.xmlSetStructuredErrorFunc(NULL, NULL);
+	lib.xmlResetLastError();                        /* the thread's copy of the message */
+	if (r.rc == 0 && !whole)
+		return err_set(e, ERR_SHAPE, "the labeling config is not well-formed XML");
+	return r.rc;
+}
