@@ -19,6 +19,21 @@ static int read_part(void *arg, const char *name, struct span *bytes, struct err
 	return rc;
 }
 
+static int open_part(void *arg, const char *name, struct sparse **part, struct err *e)
+{
+	struct parts *p = arg;
+	char          full[80];
+	int           rc;
+
+	if (p->n_open == MODEL_PARTS_MAX)
+		return err_set(e, ERR_DAMAGED, "too many parts");
+	snprintf(full, sizeof full, "%s/%s", p->kind, name);
+	rc = store_part_open(p->store, p->version, full, part, e);
+	if (rc == 0)
+		p->open[p->n_open++] = *part;
+	return rc;
+}
+
 /* The first name of "a+b"; what is behind it stays in *list. */
 static struct span first_of(struct span *list)
 {
@@ -44,7 +59,7 @@ static unsigned format_of(struct span kinds, struct span formats, const char *ki
 
 unsigned parts_open(struct parts *parts, struct store *st, const struct project *p, const char *kind)
 {
-	*parts = (struct parts){ .source = { read_part, parts }, .store = st, .kind = kind };
+	*parts = (struct parts){ .source = { read_part, parts }, .sparse = { open_part, parts }, .store = st, .kind = kind };
 	if (p == NULL || p->version.row == 0)
 		return 0;
 	parts->version = p->version.row;
@@ -55,4 +70,6 @@ void parts_close(struct parts *parts)
 {
 	while (parts->n > 0)
 		free(parts->held[--parts->n]);
+	while (parts->n_open > 0)
+		store_part_close(parts->open[--parts->n_open]);
 }

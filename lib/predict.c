@@ -73,6 +73,37 @@ static int put_results(const struct request *req, const struct serving *s, struc
 	return 0;
 }
 
+/* A larger request comes by so much of a model that it is faster loaded. */
+#define ONCE_BYTES ((size_t)16 << 10)
+
+/* Results from what answers now.  A process of one request reads the model in part;
+ * where what it reads is not right, what comes of the whole one counts. */
+static int answer(struct request *req, struct store *st, const struct project *p, struct span config,
+                  struct span tasks, struct span context, struct reply *reply, struct err *e)
+{
+	struct context *c = request_context(req);
+	struct serving *s = NULL;
+	bool            once = req->once && tasks.len <= ONCE_BYTES;
+	int             rc;
+
+	for (;;) {
+		rc = once ? serving_get_once(st, c->env, p, config, &s, e) : serving_get(st, c->env, p, config, &s, e);
+		if (rc < 0) {
+			context_failed(c, e);
+			return -1;
+		}
+		rc = put_results(req, s, tasks, context, &c->scratch, &reply->body, e);
+		once = s->in_part;
+		serving_release(s);
+		arena_reset(&c->scratch);
+		if (rc == 0 || !once || (e->code != ERR_DAMAGED && e->code != ERR_STORE))
+			return rc;
+		once = false;
+		buf_reset(&reply->body);
+		err_clear(e);
+	}
+}
+
 int predict_tasks(struct request *req, struct reply *reply, struct err *e)
 {
 	static const char *const member[] = { "tasks", "project", "label_config", "params" };
@@ -80,7 +111,6 @@ int predict_tasks(struct request *req, struct reply *reply, struct err *e)
 	struct context *c = request_context(req);
 	struct span     body, in[MEMBERS], config, context = { NULL, 0 };
 	struct project  project;
-	struct serving *s = NULL;
 	struct store   *st;
 	int             known, rc;
 
@@ -103,12 +133,7 @@ int predict_tasks(struct request *req, struct reply *reply, struct err *e)
 		}
 		config = project.label_config;
 	}
-	if (serving_get(st, c->env, known == 0 ? &project : NULL, config, &s, e) < 0)
-		goto fail;
-	rc = put_results(req, s, in[TASKS], context, &c->scratch, &reply->body, e);
-	serving_release(s);
-	arena_reset(&c->scratch);
-	return rc;
+	return answer(req, st, known == 0 ? &project : NULL, config, in[TASKS], context, reply, e);
 fail:
 	context_failed(c, e);
 	return -1;

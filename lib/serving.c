@@ -7,6 +7,7 @@
 #include "digest.h"
 #include "parts.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 struct key {
 	int64_t     version;                    /* model_version.row, 0: cold */
 	struct span config, examples, params;   /* labeling config, hash of the version's examples, extra_params */
+	bool        checked;                    /* its models were loaded and are gone: for the version alone */
 };
 
 struct entry {
@@ -27,9 +29,11 @@ struct entry {
 	char                *extra_params;      /* of s.settings, to be freed */
 	struct key           key;               /* in key_text, to be freed */
 	char                *key_text;
+	int64_t              project;           /* project.row, 0: none */
 	size_t               bytes;
 	unsigned             users;             /* requests, and 1 for the table */
 	uint64_t             used;              /* clock of the table when last taken */
+	struct parts        *parts[MODEL_KINDS_MAX];    /* of models read in part: they read on; else NULL */
 };
 
 /* The one thing that threads of a process share. */
@@ -156,6 +160,12 @@ static void free_models(struct entry *en)
 		if (en->s.part[i].model != NULL)
 			en->s.part[i].kind->free(en->s.part[i].model);
 	en->s.n = 0;
+	for (size_t i = 0; i < MODEL_KINDS_MAX; i++) {
+		if (en->parts[i] != NULL)
+			parts_close(en->parts[i]);
+		free(en->parts[i]);
+		en->parts[i] = NULL;
+	}
 }
 
 static void entry_free(struct entry *en)
@@ -170,26 +180,30 @@ static void entry_free(struct entry *en)
 }
 
 /* One kind's model: of the version, or cold where the version has none of it, or
- * none for these labels. */
+ * none for these labels.  parts: for one that reads on, until parts_close(); or NULL. */
 static int make_model(struct store *st, const struct project *p, struct serving *s,
-                      const struct model_kind *kind, struct model **m, struct err *e)
+                      const struct model_kind *kind, struct parts *parts, struct model **m, struct err *e)
 {
-	struct parts parts;
-	unsigned     format = parts_open(&parts, st, p, kind->name);
+	struct parts own, *from = parts == NULL ? &own : parts;
+	unsigned     format = parts_open(from, st, p, kind->name);
 	int          rc = 1;
 
 	s->settings.kind = kind;
 	if (format > kind->format)
 		return err_set(e, ERR_DAMAGED, "format %u of %s was written by a newer prelabel", format, kind->name);
+	s->settings.in_part = parts == NULL ? NULL : &parts->sparse;
 	if (format > 0)
-		rc = kind->load(m, s->config, &s->settings, format, &parts.source, e);
-	parts_close(&parts);
+		rc = kind->load(m, s->config, &s->settings, format, &from->source, e);
+	s->settings.in_part = NULL;
+	if (parts == NULL)
+		parts_close(&own);
 	if (rc == 0)
 		meter_add(METER_LOADS, 1);
 	return rc == 1 ? kind->cold(m, s->config, &s->settings, e) : rc;
 }
 
-static int make_models(struct store *st, const struct project *p, struct entry *en, const char *names, struct err *e)
+static int make_models(struct store *st, const struct project *p, struct entry *en, const char *names, bool in_part,
+                       struct err *e)
 {
 	const struct model_kind *kind[MODEL_KINDS_MAX];
 	size_t                   n = model_kinds_for(en->s.config, names, &en->s.settings, kind);
@@ -197,7 +211,9 @@ static int make_models(struct store *st, const struct project *p, struct entry *
 	for (size_t i = 0; i < n; i++) {
 		en->s.part[i].kind = kind[i];
 		en->s.part[i].model = NULL;
-		if (make_model(st, p, &en->s, kind[i], &en->s.part[i].model, e) < 0)
+		if (in_part && (en->parts[i] = calloc(1, sizeof *en->parts[i])) == NULL)
+			return err_memory(e);
+		if (make_model(st, p, &en->s, kind[i], en->parts[i], &en->s.part[i].model, e) < 0)
 			return -1;
 		en->s.n = i + 1;
 	}
@@ -224,7 +240,7 @@ static int give_up_version(struct store *st, struct project *p, struct arena *a,
 }
 
 static int make(struct store *st, const struct env *env, struct project *p, struct arena *a,
-                struct span label_config, const char *names, struct entry **out, struct err *e)
+                struct span label_config, const char *names, bool in_part, struct entry **out, struct err *e)
 {
 	struct entry *en = calloc(1, sizeof *en);
 	struct err    why = { 0 };
@@ -244,9 +260,10 @@ static int make(struct store *st, const struct env *env, struct project *p, stru
 		}
 		en->s.settings.extra_params.p = en->extra_params;
 	}
-	while (make_models(st, p, en, names, &why) < 0) {
+	en->s.in_part = in_part;
+	while (make_models(st, p, en, names, in_part, &why) < 0) {
 		free_models(en);
-		if (why.code != ERR_DAMAGED || p == NULL || p->version.row == 0) {
+		if (in_part || why.code != ERR_DAMAGED || p == NULL || p->version.row == 0) {
 			err_set(e, why.code, "%s", why.msg);
 			goto fail;
 		}
@@ -366,17 +383,18 @@ int serving_predict(const struct serving *s, const struct task *task, struct spa
 
 /* ---- the table ----------------------------------------------------------------- */
 
-static struct key key_of(const struct project *p, struct span label_config)
+static struct key key_of(const struct project *p, struct span label_config, bool checked)
 {
 	if (p == NULL)
-		return (struct key){ .config = label_config };
+		return (struct key){ .config = label_config, .checked = checked };
 	return (struct key){ p->version.row, label_config,
-	                     p->version.row == 0 ? (struct span){ NULL, 0 } : p->version.examples_hash, p->extra_params };
+	                     p->version.row == 0 ? (struct span){ NULL, 0 } : p->version.examples_hash, p->extra_params,
+	                     checked };
 }
 
 static bool key_is(const struct key *a, const struct key *b)
 {
-	return a->version == b->version && span_eq(a->examples, b->examples) && span_eq(a->params, b->params) &&
+	return a->version == b->version && a->checked == b->checked && span_eq(a->examples, b->examples) && span_eq(a->params, b->params) &&
 	       span_eq(a->config, b->config);
 }
 
@@ -448,15 +466,32 @@ static size_t free_slot(size_t bytes)    /* with the mutex held */
 	}
 }
 
-int serving_get(struct store *st, const struct env *env, const struct project *project, struct span label_config,
-                struct serving **s, struct err *e)
+/* Versions of the project before the new one: nobody asks for them any more.  (Who takes
+ * an older one into force again loads it again.) */
+static void drop_older(struct entry *new, int64_t project)      /* with the mutex held */
+{
+	new->project = project;
+	for (size_t i = 0; i < KEEP_MAX; i++) {
+		struct entry *en = table.entry[i];
+
+		if (en == NULL || en->project != project || en->key.version >= new->key.version)
+			continue;
+		table.entry[i] = NULL;
+		unuse(en);
+	}
+}
+
+/* checked: once its models have been loaded, and so found whole, they are freed. */
+static int get(struct store *st, const struct env *env, const struct project *project, struct span label_config,
+               bool checked, struct serving **s, struct err *e)
 {
 	struct project p;
 	struct arena   a;
 	struct entry  *en;
-	struct key     k = key_of(project, label_config);
+	struct key     k = key_of(project, label_config, checked);
 	size_t         slot;
 	int            rc = 0;
+	bool           made = false;
 
 	en = look_up(&k);
 	if (en != NULL) {
@@ -472,28 +507,75 @@ int serving_get(struct store *st, const struct env *env, const struct project *p
 	if (en == NULL) {
 		if (project != NULL)
 			p = *project;
-		rc = make(st, env, project == NULL ? NULL : &p, &a, label_config, serving_kinds(env, project, &a), &en, e);
+		rc = make(st, env, project == NULL ? NULL : &p, &a, label_config, serving_kinds(env, project, &a), false, &en, e);
 		if (rc == 0) {
+			if (checked) {
+				free_models(en);
+				en->bytes = 0;
+			}
 			/* p: a damaged version was given up on the way. */
-			k = key_of(project == NULL ? NULL : &p, label_config);
+			k = key_of(project == NULL ? NULL : &p, label_config, checked);
 			rc = keep_key(en, &k, e);
 			if (rc < 0)
 				entry_free(en);
 		}
 		if (rc == 0) {
 			en->users = 2;
+			made = true;
 			pthread_mutex_lock(&table.mutex);
+			if (project != NULL)
+				drop_older(en, project->row);
 			slot = free_slot(en->bytes);
 			en->used = ++table.clock;
 			table.entry[slot] = en;
 			pthread_mutex_unlock(&table.mutex);
 		}
 	}
-	pthread_mutex_unlock(&table.making);
 	arena_clear(&a);
+	/* The parts, twice, lay where now holes are. */
+	if (made)
+		malloc_trim(0);
+	pthread_mutex_unlock(&table.making);
 	if (rc == 0)
 		*s = &en->s;
 	return rc;
+}
+
+int serving_get(struct store *st, const struct env *env, const struct project *project, struct span label_config,
+                struct serving **s, struct err *e)
+{
+	return get(st, env, project, label_config, false, s, e);
+}
+
+int serving_get_checked(struct store *st, const struct env *env, const struct project *project, struct span label_config,
+                        struct serving **s, struct err *e)
+{
+	return get(st, env, project, label_config, true, s, e);
+}
+
+int serving_get_once(struct store *st, const struct env *env, const struct project *project, struct span label_config,
+                     struct serving **s, struct err *e)
+{
+	struct project p;
+	struct arena   a;
+	struct entry  *en = NULL;
+	struct err     why = { .code = ERR_DAMAGED };    /* one that the whole may not have */
+	int            rc = -1;
+
+	if (label_config.len <= LABEL_CONFIG_BYTES_MAX && project != NULL && project->version.row != 0) {
+		p = *project;
+		err_clear(&why);
+		arena_init(&a, (size_t)64 << 20);
+		rc = make(st, env, &p, &a, label_config, serving_kinds(env, project, &a), true, &en, &why);
+		arena_clear(&a);
+	}
+	if (rc < 0 && why.code != ERR_DAMAGED && why.code != ERR_STORE)
+		return err_set(e, why.code, "%s", why.msg);
+	if (rc < 0)
+		return serving_get(st, env, project, label_config, s, e);
+	en->users = 1;                           /* of one request: not in the table */
+	*s = &en->s;
+	return 0;
 }
 
 void serving_release(struct serving *s)

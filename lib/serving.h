@@ -25,6 +25,7 @@ struct serving {
 		struct model            *model;
 	}                          part[MODEL_KINDS_MAX];
 	size_t                     n;       /* 0: no kind serves this config */
+	bool                       in_part; /* of serving_get_once() */
 	char                       version[VERSION_TEXT_MAX];     /* model_version */
 };
 
@@ -34,6 +35,21 @@ struct serving {
 int  serving_get(struct store *st, const struct env *env, const struct project *p, struct span label_config,
                  struct serving **s, struct err *e);
 void serving_release(struct serving *s);        /* NULL allowed */
+
+/* The same for who wants to know which version serves, and does not ask it: its models
+ * are loaded once, so that damage is found, and not kept (n = 0). */
+int  serving_get_checked(struct store *st, const struct env *env, const struct project *p, struct span label_config,
+                         struct serving **s, struct err *e);
+
+/*
+ * The same for one small request of a process that answers no other: of the models
+ * only that is read, and checked, which the request needs, while it is answered.  One
+ * thread's, to be released before the store is closed.  Where a prediction fails in
+ * one that is in_part, ask serving_get(), which decides what is damaged: nothing is
+ * decided here.
+ */
+int  serving_get_once(struct store *st, const struct env *env, const struct project *p, struct span label_config,
+                      struct serving **s, struct err *e);
 
 /*
  * What a project's models say of a task, checked against the config.  Several

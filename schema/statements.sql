@@ -286,6 +286,14 @@ INSERT INTO model_part (version, name, bytes, sha256) VALUES (?1, ?2, ?3, ?4);
 -- part_get: ?1 version, ?2 name.
 SELECT bytes, sha256 FROM model_part WHERE version = ?1 AND name = ?2;
 
+-- blocks_add: ?1 version, ?2 name of the part, ?3 its length, ?4 sums.
+INSERT INTO model_blocks (version, name, length, sums) VALUES (?1, ?2, ?3, ?4);
+
+-- blocks_get: ?1 version, ?2 name.
+SELECT m.rowid, b.length, b.sums
+  FROM model_blocks b JOIN model_part m ON m.version = b.version AND m.name = b.name
+ WHERE b.version = ?1 AND b.name = ?2;
+
 -- part_prune: ?1 project, ?2 how many of the newest versions keep theirs.
 DELETE FROM model_part WHERE version IN (
        SELECT v.row FROM model_version v WHERE v.project = ?1

@@ -64,8 +64,9 @@
  *       24     8 * columns            b
  *              8 * groups * columns   v, row by row
  *
- * What one text needs of a stored model is so at places that can be computed:
- * rows of v, children of a word, words around a middle.
+ * What one text needs of a stored model is so at places that can be computed: rows
+ * of v, children of a word, words around a middle.  A model that is read in part
+ * (settings.in_part) has meta, labels and b, and reads the rest as predict() comes by.
  */
 #include "models/tfidf_logreg.h"
 
@@ -112,6 +113,17 @@ struct model {
 	size_t    k;               /* columns (columns_of) */
 	double   *b;               /* [k] */
 	double   *v;               /* [n_groups][k] */
+
+	struct sparse *groups_part, *weights_part;     /* in place of group, mult, df, idf, v */
+};
+
+static double get_real(const char *p);
+
+/* Of a term: its idf and row of v, and its multiplier. */
+struct weight {
+	double        idf;
+	uint32_t      mult;
+	const double *v;           /* [k] */
 };
 
 static size_t columns_of(const struct model *m)
@@ -147,6 +159,8 @@ static size_t model_bytes(const struct model *m)
 	const struct vocab *v = &m->vocab;
 	size_t              terms = vocab_terms(v);
 
+	if (m->groups_part != NULL)
+		return sizeof *m;
 	return sizeof *m + v->word_at[v->n_words] + (v->mask + 1) * 8 +
 	       4 * (2 * ((size_t)v->n_words + 1) + 2 * (size_t)v->n_bigrams + 1 + v->n_trigrams) +
 	       8 * terms + (size_t)m->n_groups * (12 + 8 * m->k) + m->name_at[m->n_classes] +
@@ -600,24 +614,65 @@ static int fit(struct model **out, const struct label_config *config, struct exa
 
 /* -- predicting ---------------------------------------------------------------------- */
 
+static inline struct weight weight_of(const struct model *m, uint32_t term)
+{
+	const uint32_t g = m->group[term];
+
+	return (struct weight){ m->idf[g], m->mult[term], m->v + (size_t)g * m->k };
+}
+
+/* The same from the stored form; row: room for k numbers. */
+static int weight_in_part(const struct model *m, uint32_t term, double *row, struct weight *w, struct err *e)
+{
+	const size_t terms = vocab_terms(&m->vocab), row_bytes = 8 * m->k;
+	uint32_t     g, df;
+	bool         good = true;
+
+	if (sparse_u32(m->groups_part, PART_HEAD + 4 * (size_t)term, &g, e) < 0 ||
+	    sparse_u32(m->groups_part, PART_HEAD + 4 * (terms + term), &w->mult, e) < 0)
+		return -1;
+	if (g >= m->n_groups || w->mult == 0)
+		return err_set(e, ERR_DAMAGED, "model part groups: number out of range");
+	if (sparse_u32(m->groups_part, PART_HEAD + 4 * (2 * terms + g), &df, e) < 0 ||
+	    sparse_need(m->weights_part, PART_HEAD + row_bytes * ((size_t)g + 1), row_bytes, e) < 0)
+		return -1;
+	for (size_t k = 0; k < m->k; k++) {
+		row[k] = get_real(m->weights_part->p + PART_HEAD + row_bytes * ((size_t)g + 1) + 8 * k);
+		good &= fabs(row[k]) <= WEIGHT_MAX;      /* false for NaN */
+	}
+	if (!good || df == 0 || df > m->n_examples)
+		return err_set(e, ERR_DAMAGED, "model part weights: number out of range");
+	w->idf = tfidf_idf((double)m->n_examples, df);
+	w->v = row;
+	return 0;
+}
+
 /* Logits z [k] of a text. */
 static int logits(const struct model *m, struct span text, struct arena *scratch, double *z, struct err *e)
 {
 	struct count *counts;
+	double       *row = m->groups_part == NULL ? NULL : arena_array(scratch, m->k + 1, sizeof *row);
 	size_t        n;
 	double        square = 0.0, norm;
 
+	if (m->groups_part != NULL && row == NULL)
+		return err_memory(e);
 	if (vocab_count(&m->vocab, m->token_pattern, text, scratch, &counts, &n, e) < 0)
 		return -1;
 	memset(z, 0, m->k * sizeof *z);
 	for (size_t i = 0; i < n; i++) {
-		uint32_t      g = m->group[counts[i].term];
-		double        x = counts[i].n * m->idf[g], times = (double)counts[i].n * m->mult[counts[i].term];
-		const double *v = m->v + (size_t)g * m->k;
+		struct weight w;
+		double        x, times;
 
+		if (m->groups_part == NULL)
+			w = weight_of(m, counts[i].term);
+		else if (weight_in_part(m, counts[i].term, row, &w, e) < 0)
+			return -1;
+		x = counts[i].n * w.idf;
+		times = (double)counts[i].n * w.mult;
 		square += x * x;
 		for (size_t k = 0; k < m->k; k++)
-			z[k] += times * v[k];
+			z[k] += times * w.v[k];
 	}
 	norm = n == 0 ? 1.0 : sqrt(square);
 	for (size_t k = 0; k < m->k; k++)
@@ -1023,6 +1078,55 @@ static int load_weights(struct model *m, const struct part_source *parts, struct
 	return m->v == NULL ? -1 : part_end(&r, e);
 }
 
+/* One part of known length, or at least so long; 1: it can't be read in part. */
+static int open_part(const struct sparse_source *parts, const char *name, size_t least, bool exactly,
+                     struct sparse **part, struct err *e)
+{
+	char padded[8] = "";
+	int  rc = parts->open(parts->arg, name, part, e);
+
+	if (rc != 0)
+		return rc;
+	memcpy(padded, name, strlen(name));
+	if ((*part)->len < least || (exactly && (*part)->len != least))
+		return err_set(e, ERR_DAMAGED, "model part %s: wrong length", name);
+	if (sparse_need(*part, 0, PART_HEAD, e) < 0)
+		return -1;
+	if (memcmp((*part)->p, "TFLR", 4) != 0 || memcmp((*part)->p + 8, padded, 8) != 0 ||
+	    get_u32((*part)->p + 4) != PART_VERSION || get_u64((*part)->p + 16) != (*part)->len - PART_HEAD)
+		return err_set(e, ERR_DAMAGED, "model part %s: another layout", name);
+	return 0;
+}
+
+/* The rest of a model, to be read as it is needed.  Meta and labels are there.  1: it
+ * is to be loaded. */
+static int load_in_part(struct model *m, const struct sparse_source *parts, struct err *e)
+{
+	const size_t terms = vocab_terms(&m->vocab);
+	size_t       weights;
+	int          rc;
+
+	if (__builtin_mul_overflow((size_t)m->n_groups + 1, 8 * m->k, &weights))
+		return err_set(e, ERR_DAMAGED, "model part weights: too short");
+	if ((rc = open_part(parts, "words", vocab_part_words_least(&m->vocab), false, &m->vocab.words_part, e)) != 0 ||
+	    (rc = open_part(parts, "terms", vocab_part_terms_bytes(&m->vocab), true, &m->vocab.terms_part, e)) != 0 ||
+	    (rc = open_part(parts, "groups", PART_HEAD + 4 * (2 * terms + m->n_groups), true, &m->groups_part, e)) != 0 ||
+	    (rc = open_part(parts, "weights", PART_HEAD + weights, true, &m->weights_part, e)) != 0)
+		return rc;
+	m->b = malloc((m->k + 1) * sizeof *m->b);
+	if (m->b == NULL)
+		return err_memory(e);
+	if (sparse_need(m->weights_part, PART_HEAD, 8 * m->k, e) < 0)
+		return -1;
+	for (size_t k = 0; k < m->k; k++) {
+		m->b[k] = get_real(m->weights_part->p + PART_HEAD + 8 * k);
+		if (!(fabs(m->b[k]) <= WEIGHT_MAX))
+			return err_set(e, ERR_DAMAGED, "model part weights: weight out of range");
+	}
+	m->vocab.key = hash_key_random();
+	return 0;
+}
+
 static int load(struct model **out, const struct label_config *config, const struct model_settings *settings,
                 unsigned format, const struct part_source *parts, struct err *e)
 {
@@ -1031,7 +1135,6 @@ static int load(struct model **out, const struct label_config *config, const str
 	struct part        r;
 	int                  rc = -1;
 
-	(void)settings;                          /* it keeps those it was trained with */
 	(void)format;                            /* there is one so far */
 	if (m == NULL || sorted == NULL) {
 		err_memory(e);
@@ -1045,7 +1148,13 @@ static int load(struct model **out, const struct label_config *config, const str
 		rc = 1;
 		goto out;
 	}
-	if (load_vocab(&m->vocab, parts, e) < 0 || load_weights(m, parts, e) < 0)
+	/* Of the settings it keeps those it was trained with. */
+	rc = settings->in_part == NULL ? 1 : load_in_part(m, settings->in_part, e);
+	if (rc == 1) {
+		m->vocab.words_part = m->vocab.terms_part = m->groups_part = m->weights_part = NULL;
+		rc = load_vocab(&m->vocab, parts, e) < 0 || load_weights(m, parts, e) < 0 ? -1 : 0;
+	}
+	if (rc < 0)
 		goto out;
 	*out = m;
 	m = NULL;

@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "base/sparse.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,6 +33,10 @@ struct store;
  * owner alone (0700, 0600).  busy_ms: how long a write waits for another's.
  * A newer store than this program knows is refused, and a network file system. */
 int  store_open(struct store **st, const char *model_dir, int busy_ms, struct err *e);
+/* For one of many connections: what it keeps of pages it has read is small, since the
+ * system keeps them for all. */
+void store_keep_little(struct store *st);
+
 void store_close(struct store *st);           /* NULL allowed */
 
 /* Opened while its disk was mounted read-only, which it no longer is: to be opened anew. */
@@ -279,6 +284,12 @@ int store_version_damaged(struct store *st, int64_t version, struct err *e);
 /* A part whose checksum is right, on the heap: free *bytes.p with free().
  * 1: there is none; ERR_DAMAGED. */
 int store_part(struct store *st, int64_t version, const char *name, struct span *bytes, struct err *e);
+
+/* The same part, not read: sparse_need() reads what is asked for, and checks it.
+ * 1: there is none, or it was stored before blocks had checksums.  It holds a read
+ * transaction until store_part_close(), which comes before store_close(). */
+int  store_part_open(struct store *st, int64_t version, const char *name, struct sparse **part, struct err *e);
+void store_part_close(struct sparse *part);     /* NULL allowed */
 
 /* ---- all projects at once -------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #include "base/json_digest.h"
 #include "schema.h"
 #include "sql.h"
+#include "store/blocks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -393,6 +395,13 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 	}
 	store_close(st);
 	return -1;
+}
+
+/* SQLite's own 2 MB a connection, times threads, times processes, fill with what was read
+ * once: of a model's parts each page.  What another connection writes empties them anyway. */
+void store_keep_little(struct store *st)
+{
+	(void)sqlite3_exec(st->db, "PRAGMA cache_size = -128", NULL, NULL, NULL);
 }
 
 void store_close(struct store *st)
@@ -1061,10 +1070,21 @@ int store_lease_finish(struct store *st, const struct lease *lease, enum job_sta
 static int add_part(struct store *st, int64_t version, const struct version_part *part, struct err *e)
 {
 	unsigned char sum[crypto_hash_sha256_BYTES];
+	struct span   sums = { NULL, blocks_bytes(part->bytes.len) };
+	char         *room = malloc(sums.len);
+	int64_t       rc;
 
+	if (room == NULL)
+		return err_memory(e);
+	blocks_sum(part->name, part->bytes, room);
+	sums.p = room;
 	crypto_hash_sha256(sum, (const unsigned char *)part->bytes.p, part->bytes.len);
-	return change(st, SQL_PART_ADD, e, "itbb", version, part->name, part->bytes,
-	              (struct span){ (const char *)sum, sizeof sum }) < 0 ? -1 : 0;
+	rc = change(st, SQL_PART_ADD, e, "itbb", version, part->name, part->bytes,
+	            (struct span){ (const char *)sum, sizeof sum });
+	if (rc >= 0)
+		rc = change(st, SQL_BLOCKS_ADD, e, "itib", version, part->name, (int64_t)part->bytes.len, sums);
+	free(room);
+	return rc < 0 ? -1 : 0;
 }
 
 int store_version_publish(struct store *st, const struct lease *lease, struct version *v,
@@ -1191,6 +1211,104 @@ int store_part(struct store *st, int64_t version, const char *name, struct span 
 	}
 	done(s);
 	return copy == NULL ? err_memory(e) : 0;
+}
+
+/* ---- a part, read in part ------------------------------------------------------ */
+
+struct open_part {
+	struct sparse  sparse;             /* first: what others see */
+	struct store  *store;
+	sqlite3_blob  *blob;
+	char          *room;               /* [sparse.len], mapped: what is not read takes no memory */
+	struct span    sums;
+	unsigned char *have;               /* [blocks] 1: read and right */
+	char           name[80];
+};
+
+static int read_block(struct open_part *p, size_t i, struct err *e)
+{
+	const size_t at = i * BLOCK_BYTES, left = p->sparse.len - at, n = left < BLOCK_BYTES ? left : BLOCK_BYTES;
+	int          rc = sqlite3_blob_read(p->blob, p->room + at, (int)n, (int)at);
+
+	if (rc != SQLITE_OK)
+		return db_error(p->store->db, rc, e);
+	if (!block_right(p->sums, i, p->room + at, n))
+		return err_set(e, ERR_DAMAGED, "block %zu of part \"%s\" does not have its checksum", i, p->name);
+	p->have[i] = 1;
+	return 0;
+}
+
+static int fetch(struct sparse *s, size_t at, size_t n, struct err *e)
+{
+	struct open_part *p = (struct open_part *)s;
+
+	for (size_t i = at / BLOCK_BYTES; i <= (at + n - 1) / BLOCK_BYTES; i++)
+		if (!p->have[i] && read_block(p, i, e) < 0)
+			return -1;
+	return 0;
+}
+
+/* Room for the part, and its sums, which are checked as a whole. */
+static int take_sums(struct open_part *p, int64_t length, struct span sums, struct err *e)
+{
+	char *copy;
+
+	if (length <= 0 || length > INT32_MAX || !blocks_right(sums, p->name, (size_t)length))
+		return err_set(e, ERR_DAMAGED, "the checksums of part \"%s\" are damaged", p->name);
+	copy = malloc(sums.len);
+	p->have = calloc((size_t)length / BLOCK_BYTES + 1, 1);
+	p->room = mmap(NULL, (size_t)length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (copy != NULL)
+		p->sums = (struct span){ memcpy(copy, sums.p, sums.len), sums.len };
+	if (p->room != MAP_FAILED)
+		p->sparse = (struct sparse){ p->room, (size_t)length, fetch };
+	else
+		p->room = NULL;
+	return copy == NULL || p->have == NULL || p->room == NULL ? err_memory(e) : 0;
+}
+
+int store_part_open(struct store *st, int64_t version, const char *name, struct sparse **part, struct err *e)
+{
+	struct open_part *p;
+	sqlite3_stmt     *s;
+	int64_t           row;
+	int               rc = query(st, SQL_BLOCKS_GET, &s, e, "it", version, name);
+
+	if (rc != 0)
+		return rc;
+	row = column_int(s, 0);
+	p = calloc(1, sizeof *p);
+	if (p == NULL) {
+		rc = err_memory(e);
+	} else {
+		p->store = st;
+		snprintf(p->name, sizeof p->name, "%s", name);
+		rc = take_sums(p, column_int(s, 1), column_span(s, 2), e);
+	}
+	if (rc == 0 && (rc = sqlite3_blob_open(st->db, "main", "model_part", "bytes", row, 0, &p->blob)) != SQLITE_OK)
+		rc = db_error(st->db, rc, e);
+	done(s);                           /* not before the blob holds the transaction */
+	if (rc == 0 && (size_t)sqlite3_blob_bytes(p->blob) != p->sparse.len)
+		rc = err_set(e, ERR_DAMAGED, "part \"%s\" has another length", name);
+	if (rc == 0)
+		*part = &p->sparse;
+	else if (p != NULL)
+		store_part_close(&p->sparse);
+	return rc;
+}
+
+void store_part_close(struct sparse *part)
+{
+	struct open_part *p = (struct open_part *)part;
+
+	if (p == NULL)
+		return;
+	sqlite3_blob_close(p->blob);
+	if (p->room != NULL)
+		munmap(p->room, p->sparse.len);
+	free((void *)(uintptr_t)p->sums.p);
+	free(p->have);
+	free(p);
 }
 
 int store_fetched(struct store *st, int64_t project, int64_t now_s, int64_t unread, int64_t ms, struct err *e)

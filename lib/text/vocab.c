@@ -154,6 +154,31 @@ void vocab_put_term(const struct vocab *v, uint32_t term, struct buf *b)
 	buf_add(b, s.p, s.len);
 }
 
+/* A term or TERM_NONE by one of two ways. */
+static int find_word(const struct vocab *v, struct span word, uint32_t *w, struct err *e)
+{
+	if (v->words_part != NULL)
+		return vocab_part_word(v, word, w, e);
+	*w = vocab_word(v, word);
+	return 0;
+}
+
+static int find_bigram(const struct vocab *v, uint32_t word1, uint32_t word2, uint32_t *term, struct err *e)
+{
+	if (v->terms_part != NULL)
+		return vocab_part_bigram(v, word1, word2, term, e);
+	*term = vocab_bigram(v, word1, word2);
+	return 0;
+}
+
+static int find_trigram(const struct vocab *v, uint32_t bigram, uint32_t word3, uint32_t *term, struct err *e)
+{
+	if (v->terms_part != NULL)
+		return vocab_part_trigram(v, bigram, word3, term, e);
+	*term = vocab_trigram(v, bigram, word3);
+	return 0;
+}
+
 /* Terms as they come, repeated; grown by doubling in the arena. */
 struct found {
 	uint32_t *v;
@@ -189,15 +214,15 @@ static int find_terms(const struct vocab *v, enum token_pattern pattern, struct 
 		return err_memory(e);
 	tokenize_begin(&t, text, pattern, room);
 	while (tokenize_next(&t, &token)) {
-		uint32_t w = vocab_word(v, token), bigram = TERM_NONE, trigram = TERM_NONE;
+		uint32_t w, bigram = TERM_NONE, trigram = TERM_NONE;
 
+		if (find_word(v, token, &w, e) < 0)
+			return -1;
 		if (w != TERM_NONE) {
-			if (found_room(f, scratch, e) < 0)
+			if (found_room(f, scratch, e) < 0 ||
+			    (before != TERM_NONE && find_bigram(v, before, w, &bigram, e) < 0) ||
+			    (pair != TERM_NONE && find_trigram(v, pair, w, &trigram, e) < 0))
 				return -1;
-			if (before != TERM_NONE)
-				bigram = vocab_bigram(v, before, w);
-			if (pair != TERM_NONE)
-				trigram = vocab_trigram(v, pair, w);
 			f->v[f->n++] = w;
 			if (bigram != TERM_NONE)
 				f->v[f->n++] = bigram;

@@ -16,6 +16,11 @@
  * long chains by chosen texts.
  *
  * Immutable once made.
+ *
+ * READ IN PART (text/vocab_part.c).  With words_part and terms_part set there are the
+ * three counts and `key` and no array at all: vocab_count() finds its terms in the
+ * stored form (models/tfidf_logreg.c), of which it reads what it comes by, words by
+ * halving too.  The other functions want the arrays.
  */
 #ifndef TEXT_VOCAB_H
 #define TEXT_VOCAB_H
@@ -25,6 +30,7 @@
 #include "base/env.h"
 #include "base/err.h"
 #include "base/span.h"
+#include "base/sparse.h"
 #include "text/hash.h"
 
 #include <stdint.h>
@@ -41,6 +47,8 @@ struct vocab {
 	struct hash_key    key;      /* of the table below: made by vocab_index(), never stored */
 	struct vocab_slot *slots;
 	size_t             mask;
+
+	struct sparse     *words_part, *terms_part;    /* borrowed; NULL: all is in the arrays */
 };
 
 /* A term and how often a document has it. */
@@ -64,6 +72,17 @@ uint32_t vocab_word(const struct vocab *v, struct span word);
 uint32_t vocab_bigram(const struct vocab *v, uint32_t word1, uint32_t word2);
 uint32_t vocab_trigram(const struct vocab *v, uint32_t bigram, uint32_t word3);
 uint32_t vocab_find(const struct vocab *v, struct span term);    /* words joined by a space */
+
+/* The same of a vocabulary that is read in part.  0; -1: ERR_DAMAGED, or what the
+ * reading ended with.  No order or offset is believed: one that is wrong finds
+ * nothing or is an error. */
+int vocab_part_word(const struct vocab *v, struct span word, uint32_t *term, struct err *e);
+int vocab_part_bigram(const struct vocab *v, uint32_t word1, uint32_t word2, uint32_t *term, struct err *e);
+int vocab_part_trigram(const struct vocab *v, uint32_t bigram, uint32_t word3, uint32_t *term, struct err *e);
+
+/* Bytes of the stored parts "words" (least) and "terms" (exactly) by the counts. */
+size_t vocab_part_words_least(const struct vocab *v);
+size_t vocab_part_terms_bytes(const struct vocab *v);
 
 /* Appends the words of a term, joined by a space.  For inspection. */
 void vocab_put_term(const struct vocab *v, uint32_t term, struct buf *b);

@@ -136,7 +136,7 @@ static void handle(struct worker *w, const struct http *h)
 	const struct server *s = w->server;
 	const double         began = clock_monotonic();
 	struct request       req = { .env = &s->env, .path = SPAN(""), .body = SPAN(""), .arena = &w->arena,
-	                             .thread = w->own, .params = h->params };
+	                             .thread = w->own, .params = h->params, .once = h->fcgi == NULL };
 	struct reply         reply = { .status = 200, .body = w->answer };
 	struct route_match   m = { 0 };
 	struct err           e = { 0 };

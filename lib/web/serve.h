@@ -63,6 +63,7 @@ struct request {
 	struct span       body;            /* exactly Content-Length bytes, and a NUL; empty for GET */
 	char              id[33];          /* random, hexadecimal */
 	bool              secret_ok;       /* WEBHOOK_SECRET is set and was given; false where it is not set */
+	bool              once;            /* plain CGI: the process answers no other */
 	bool              basic_ok;        /* basic auth is not asked for, or was right */
 	struct arena     *arena;           /* at most twice the body limit and 64 MB */
 	void             *thread;          /* what service.thread_open() returned */

@@ -218,6 +218,65 @@ def r04_damaged_part():
         check("the undamaged store serves the newest again", b.version(p) == v2)
 
 
+def r04_read_in_part():
+    """Plain CGI reads of a model what the request needs, and answers the very same; what it reads is checked, what it does not read is not."""
+    with Server(**QUIET) as b:
+        p, v1 = big_project(b, 800)
+        v1 = train(b, p, v1)
+        feed(b, p.some(4))
+        v2 = train(b, p, v1)
+        texts = ["w17 w3 w99 delicious item5", "w17 w3", "", "nothing of it", " ".join(f"w{i}" for i in range(40))]
+        cgi = Cgi(folder=b.dir, **QUIET)
+
+        def same(name, version):
+            got = [(b.predict(p, [t]), cgi.predict(p, [t])) for t in texts] + [(b.predict(p, texts), cgi.predict(p, texts))]
+            check(name, all(x.body == y.body and not wrong_predictions(y, len(entries(y) or []), p, version=version) for x, y in got),
+                  [(str(x), str(y)) for x, y in got if x.body != y.body][:1] or [str(y) for _, y in got][:1])
+        same("read in part: byte for byte what the whole model answers", v2)
+        check("two versions of several blocks each", number(v2) == 2 and b.db("select min(length) from model_blocks where name like '%words'")[0][0] > 20000)
+        words = bytes(b.db("select bytes from model_part where name like '%/words' order by version desc limit 1")[0][0])
+
+        def spoil(at, part="words", table="model_part", column="bytes"):
+            with contextlib.closing(sqlite3.connect(os.path.join(b.dir, "prelabel.sqlite3"), timeout=20)) as db:
+                row, raw = db.execute(f"select rowid, {column} from {table} where name like ? and version = (select max(version) from {table})", ("%/" + part,)).fetchone()
+                db.execute(f"update {table} set {column} = ? where rowid = ?", (raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1:], row))
+                db.commit()
+            return raw
+
+        def put_back(raw, part="words", table="model_part", column="bytes"):
+            with contextlib.closing(sqlite3.connect(os.path.join(b.dir, "prelabel.sqlite3"), timeout=20)) as db:
+                db.execute(f"update {table} set {column} = ? where name like ? and version = (select max(version) from {table})", (raw, "%/" + part))
+                db.execute("update model_version set damaged = 0")
+                db.commit()
+
+        far = words.rindex(b"w4999")        # in the other half than "delicious"
+        raw = spoil(far)
+        cgi.stderr = b""
+        a = cgi.predict(p, ["delicious"])
+        check("damage that the request does not come by: the version in force answers", not wrong_predictions(a, 1, p, version=v2) and b"damaged" not in cgi.stderr, (str(a), cgi.stderr[-200:]))
+        a = cgi.predict(p, [" ".join(f"w{i}" for i in range(6000))[:60000]])
+        check("a large request loads the whole, and finds it", not wrong_predictions(a, 1, p, version=v1) and cgi.stderr.count(b"is damaged") == 1, (str(a), cgi.stderr[-300:]))
+        put_back(raw)
+        raw = spoil(len(words) - 100)
+        cgi.stderr = b""
+        for _ in range(3):
+            a = cgi.predict(p, ["zzz wwww w5999 w5998"])
+            check("damage on its way: the version before answers", not wrong_predictions(a, 1, p, version=v1), a)
+        check("and it is said once, by the first", cgi.stderr.count(b"is damaged") == 1, cgi.stderr[-400:])
+        put_back(raw)
+        same("put back: as before", v2)
+        for name, at in (("the sum of the sums", 0), ("a sum", 40)):
+            raw = spoil(at, "groups", "model_blocks", "sums")
+            cgi.stderr = b""
+            same(f"{name} is damaged, the part is not: it is loaded", v2)
+            check(f"{name}: no version is given up", b"is damaged" not in cgi.stderr, cgi.stderr[-300:])
+            put_back(raw, "groups", "model_blocks", "sums")
+        with contextlib.closing(sqlite3.connect(os.path.join(b.dir, "prelabel.sqlite3"), timeout=20)) as db:
+            db.execute("delete from model_blocks")
+            db.commit()
+        same("stored before blocks had sums: it is loaded", v2)
+
+
 # ---- R5 the trainer may die -------------------------------------------------
 
 def big_project(b, n=4000, labels=("positive", "negative", "neutral")):

@@ -713,6 +713,106 @@ static void a_damaged_version_gives_way_to_the_one_before(void **state)
 	store_close(st);
 }
 
+static int publish_bytes(struct store *st, int64_t p, struct span bytes, struct version *v, struct err *e)
+{
+	const struct version_part part = { "weights", bytes };
+	struct lease lease;
+
+	store_job_queue(st, p, "start", 1000, NULL, e);
+	assert_int_equal(store_lease_take(st, p, 1000, &lease, e), 0);
+	*v = (struct version){ .kind = SPAN("kind"), .formats = SPAN("1"), .labels = SPAN("[]"), .examples_hash = SPAN("hash"),
+	                       .token_pattern = SPAN("word"), .created_s = 1000 };
+	return store_version_publish(st, &lease, v, &part, 1, 0, 10, 3, e);
+}
+
+/* Of 100,003 bytes what is asked for, at the edges of blocks too, and nothing else. */
+static void a_part_is_read_in_part(void **state)
+{
+	static const struct { size_t at, n; } places[] = {
+		{ 0, 1 }, { 511, 1 }, { 511, 2 }, { 512, 512 }, { 1000, 3000 }, { 100002, 1 }, { 99840, 163 }, { 100003, 0 },
+	};
+	struct store  *st = fresh();
+	struct version v;
+	struct sparse *s;
+	struct err     e = { 0 };
+	int64_t        p = project(st, 1, 1);
+	static char    bytes[100003];
+	size_t         holes = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (char)(i * 7 + i / 512 + 1);
+	assert_int_equal(publish_bytes(st, p, (struct span){ bytes, sizeof bytes }, &v, &e), 0);
+	assert_int_equal(store_part_open(st, v.row, "other", &s, &e), 1);
+	assert_int_equal(store_part_open(st, v.row, "weights", &s, &e), 0);
+	assert_int_equal(s->len, sizeof bytes);
+	for (size_t i = 0; i < countof(places); i++) {
+		assert_int_equal(sparse_need(s, places[i].at, places[i].n, &e), 0);
+		assert_memory_equal(s->p + places[i].at, bytes + places[i].at, places[i].n);
+	}
+	for (size_t i = 20000; i < 90000; i++)
+		holes += s->p[i] == 0;
+	assert_int_equal(holes, 70000);
+	assert_int_equal(sparse_need(s, sizeof bytes, 1, &e), -1);
+	assert_int_equal(e.code, ERR_DAMAGED);
+	err_clear(&e);
+	assert_int_equal(sparse_need(s, 1, SIZE_MAX, &e), -1);
+	store_part_close(s);
+	/* A part of before: none of its blocks has a sum. */
+	assert_int_equal(exec(st, "DELETE FROM model_blocks", &e), 0);
+	assert_int_equal(store_part_open(st, v.row, "weights", &s, &e), 1);
+	/* They go with the part. */
+	assert_int_equal(publish_bytes(st, p, SPAN("x"), &v, &e), 0);
+	assert_int_equal(exec(st, "DELETE FROM model_part", &e), 0);
+	assert_int_equal(number(st, "SELECT count(*) FROM model_blocks"), 0);
+	store_close(st);
+}
+
+/* One bit anywhere: in a block, in its sum, in the sum of the sums, in the length. */
+static void each_block_has_its_checksum(void **state)
+{
+	static const char *const damage[] = {
+		"UPDATE model_part SET bytes = CAST(substr(bytes, 1, 1000) || 'y' || substr(bytes, 1002) AS BLOB)",
+		"UPDATE model_blocks SET sums = CAST(substr(sums, 1, 45) || x'5555' || substr(sums, 48) AS BLOB)",
+		"UPDATE model_blocks SET sums = CAST(x'0000' || substr(sums, 3) AS BLOB)",
+		"UPDATE model_blocks SET sums = substr(sums, 1, 40)", "UPDATE model_blocks SET sums = x''",
+		"UPDATE model_blocks SET sums = CAST(sums || x'00' AS BLOB)", "UPDATE model_blocks SET length = length - 1",
+		"UPDATE model_blocks SET length = length + 1", "UPDATE model_blocks SET length = 0",
+		"UPDATE model_blocks SET length = -5", "UPDATE model_blocks SET length = 1 << 62",
+		"UPDATE model_part SET bytes = substr(bytes, 1, 4000)", "UPDATE model_part SET bytes = CAST(bytes || x'00' AS BLOB)",
+		/* Whole, but another's: */
+		"PRAGMA foreign_keys = OFF; UPDATE model_part SET name = 'other';"
+		"UPDATE model_blocks SET name = 'other'",
+	};
+	static char bytes[5000];
+
+	(void)state;
+	memset(bytes, 'x', sizeof bytes);
+	for (size_t i = 0; i < countof(damage); i++) {
+		struct store  *st = fresh();
+		struct version v;
+		struct sparse *s = NULL;
+		struct err     e = { 0 };
+		int64_t        p = project(st, 1, 1);
+		const char    *name = i == countof(damage) - 1 ? "other" : "weights";
+		int            rc;
+
+		assert_int_equal(publish_bytes(st, p, (struct span){ bytes, sizeof bytes }, &v, &e), 0);
+		assert_int_equal(exec(st, damage[i], &e), 0);
+		rc = store_part_open(st, v.row, name, &s, &e);
+		if (rc == 0) {
+			assert_int_equal(i, 0);              /* what else there is is seen at once */
+			assert_int_equal(sparse_need(s, 0, 512, &e), 0);
+			assert_int_equal(sparse_need(s, 1024, 3976, &e), 0);
+			rc = sparse_need(s, 600, 1, &e);
+			store_part_close(s);
+		}
+		assert_int_equal(rc, -1);
+		assert_int_equal(e.code, ERR_DAMAGED);
+		store_close(st);
+	}
+}
+
 static void a_forgotten_project_leaves_no_byte(void **state)
 {
 	struct store *st = fresh();
@@ -752,6 +852,7 @@ int main(void)
 		cmocka_unit_test(a_job_has_one_trainer_until_its_lease_ends),
 		cmocka_unit_test(a_clock_set_back_does_not_hold_a_lease_for_ever),
 		cmocka_unit_test(a_trainer_that_lost_its_lease_publishes_nothing),
+		cmocka_unit_test(a_part_is_read_in_part), cmocka_unit_test(each_block_has_its_checksum),
 		cmocka_unit_test(events_during_a_training_count_for_the_next_one),
 		cmocka_unit_test(a_training_asked_for_during_another_follows_it),
 		cmocka_unit_test(a_training_takes_the_place_of_a_reading),

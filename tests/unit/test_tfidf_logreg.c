@@ -833,6 +833,246 @@ static void test_mutations(void **state)
 	kind->free(m);
 }
 
+/* -- read in part ---------------------------------------------------------------------------- */
+
+/* A part whose bytes are there only where they were asked for: elsewhere stands what
+ * no number of a model is. */
+struct torn {
+	struct sparse sparse;
+	struct span   whole;
+	char         *room;
+	size_t        read;
+};
+
+struct torn_source {
+	struct stored *stored;
+	struct torn    torn[8];
+	size_t         n, refuse;      /* refuse: the how manieth fetch fails; 0: none */
+	size_t         fetched;
+};
+
+static struct torn_source *torn_of;
+
+static int torn_fetch(struct sparse *p, size_t at, size_t n, struct err *e)
+{
+	struct torn *t = (struct torn *)p;
+
+	assert_true(at < p->len && n <= p->len - at);
+	if (++torn_of->fetched == torn_of->refuse)
+		return err_set(e, ERR_DAMAGED, "refused");
+	memcpy(t->room + at, t->whole.p + at, n);
+	t->read += n;
+	return 0;
+}
+
+static int torn_open(void *arg, const char *name, struct sparse **out, struct err *e)
+{
+	struct torn_source *s = arg;
+	struct torn        *t = &s->torn[s->n];
+
+	(void)e;
+	for (size_t i = 0; i < s->stored->parts.n; i++) {
+		if (strcmp(s->stored->parts.v[i].name, name) != 0)
+			continue;
+		t->whole = buf_span(&s->stored->parts.v[i].bytes);
+		t->room = malloc(t->whole.len + 1);
+		assert_non_null(t->room);
+		memset(t->room, 0xff, t->whole.len + 1);
+		t->sparse = (struct sparse){ t->room, t->whole.len, torn_fetch };
+		s->n++;
+		*out = &t->sparse;
+		return 0;
+	}
+	return 1;
+}
+
+static int load_torn(struct model **m, const struct set_up *config, struct stored *s, struct torn_source *torn,
+                     struct err *e)
+{
+	const struct part_source   source = { read_part, s };
+	const struct sparse_source sparse = { torn_open, torn };
+	struct model_settings      settings = plain;
+
+	*torn = (struct torn_source){ .stored = s, .refuse = torn->refuse };
+	torn_of = torn;
+	settings.in_part = &sparse;
+	return kind->load(m, &config->config, &settings, kind->format, &source, e);
+}
+
+static void torn_clear(struct torn_source *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		free(s->torn[i].room);
+}
+
+/* One that may fail; 0 and *p, or -1. */
+static int try_predict(const struct model *m, const char *text, struct arena *scratch, struct prediction *p,
+                       struct err *e)
+{
+	char        json[768], data[512];
+	struct task task;
+
+	snprintf(data, sizeof data, "{\"body\":\"%s\"}", text);
+	snprintf(json, sizeof json, "{\"data\":%s}", data);
+	task = (struct task){ span_of(json), span_of(data) };
+	return kind->predict(m, &task, SPAN(""), scratch, p, e);
+}
+
+/* The very same numbers, from a fraction of the bytes. */
+static void test_in_part(void **state)
+{
+	static const char *const texts[] = {
+		"great", "really good film", "it was", "", "nothing known", "awful awful film", "good good good film zzz good good",
+		"a", "zzz", "was a film it was a film",
+	};
+	struct set_up      s;
+	struct model      *m, *part = NULL;
+	struct stored      stored;
+	struct torn_source torn = { .n = 0 };
+	struct arena       scratch;
+	struct err         e = { 0 };
+
+	(void)state;
+	LABELS(&s, "pos", "neu", "neg");
+	m = fitted(&s, three);
+	store(&stored, m);
+	assert_int_equal(load_torn(&part, &s, &stored, &torn, &e), 0);
+	assert_int_equal(torn.n, 4);
+	arena_init(&scratch, 1 << 20);
+	for (size_t i = 0; i < countof(texts); i++) {
+		struct prediction p, q;
+
+		arena_reset(&scratch);
+		p = predict(m, texts[i]);
+		assert_int_equal(try_predict(part, texts[i], &scratch, &q, &e), 0);
+		check_prediction(&s, &q);
+		assert_memory_equal(p.proba, q.proba, 3 * sizeof *p.proba);
+		if (i == 0)
+			assert_true(torn.torn[1].read < torn.torn[1].whole.len / 4 &&
+			            torn.torn[3].read < torn.torn[3].whole.len / 4);
+	}
+	kind->free(part);
+	torn_clear(&torn);
+	/* Whichever reading fails: an error, from load() or predict(). */
+	for (torn.refuse = 1; torn.refuse < 400; torn.refuse++) {
+		struct prediction q;
+
+		err_clear(&e);
+		arena_reset(&scratch);
+		part = NULL;
+		if (load_torn(&part, &s, &stored, &torn, &e) == 0 &&
+		    try_predict(part, texts[6], &scratch, &q, &e) == 0) {
+			assert_true(torn.fetched < torn.refuse);
+			kind->free(part);
+			torn_clear(&torn);
+			break;
+		}
+		assert_int_equal(e.code, ERR_DAMAGED);
+		if (part != NULL)
+			kind->free(part);
+		torn_clear(&torn);
+	}
+	assert_true(torn.refuse > 30 && torn.refuse < 400);
+	stored_clear(&stored);
+	arena_clear(&scratch);
+	kind->free(m);
+}
+
+/* Parts that can't be read in part are loaded. */
+static void test_in_part_without(void **state)
+{
+	struct set_up              s;
+	struct model              *m, *back = NULL;
+	struct stored              stored, none = { .copy = NULL };
+	struct torn_source         torn = { .stored = &none };
+	const struct sparse_source sparse = { torn_open, &torn };
+	struct model_settings      settings = plain;
+	struct err                 e = { 0 };
+	double                     was[3];
+	struct prediction          p;
+
+	(void)state;
+	LABELS(&s, "pos", "neu", "neg");
+	m = fitted(&s, three);
+	p = predict(m, "good film");
+	memcpy(was, p.proba, sizeof was);
+	store(&stored, m);
+	kind->free(m);
+	settings.in_part = &sparse;
+	assert_int_equal(kind->load(&back, &s.config, &settings, kind->format, &(struct part_source){ read_part, &stored }, &e), 0);
+	p = predict(back, "good film");
+	assert_memory_equal(p.proba, was, sizeof was);
+	kind->free(back);
+	stored_clear(&stored);
+}
+
+/* Bytes with a right checksum that are no model: no crash, finite numbers or an error. */
+static void test_in_part_mutations(void **state)
+{
+	static const unsigned char odd[] = { 0, 1, 2, 0x7f, 0x80, 0xfe, 0xff };
+	struct set_up s;
+	struct model *m;
+	struct stored original;
+	struct arena  scratch;
+	size_t        n_answered = 0, n_damaged = 0;
+
+	(void)state;
+	arena_init(&scratch, 1 << 20);
+	LABELS(&s, "pos", "neu", "neg");
+	m = fitted(&s, three);
+	store(&original, m);
+	srand(2);
+	for (int round = 0; round < 20000; round++) {
+		struct stored      mutated = original;
+		struct torn_source torn = { .n = 0 };
+		struct model      *back = NULL;
+		struct prediction  p;
+		struct err         e = { 0 };
+		int                rc;
+
+		mutated.copy = NULL;
+		for (size_t i = 0; i < mutated.parts.n; i++) {
+			struct buf *b = &mutated.parts.v[i].bytes;
+
+			buf_init(b, MODEL_PART_BYTES_MAX);
+			buf_add(b, original.parts.v[i].bytes.p, original.parts.v[i].bytes.len);
+		}
+		for (int k = rand() % 3; k >= 0; k--) {
+			struct buf *b = &mutated.parts.v[(size_t)rand() % mutated.parts.n].bytes;
+			size_t      at = b->len == 0 ? 0 : (size_t)rand() % b->len;
+
+			if (b->len == 0)
+				continue;
+			if (rand() % 16 == 0)
+				b->len = at;
+			else if (rand() % 2 == 0)
+				b->p[at] = (char)odd[(size_t)rand() % countof(odd)];
+			else
+				b->p[at] = (char)(b->p[at] ^ (1 << rand() % 8));
+		}
+		rc = load_torn(&back, &s, &mutated, &torn, &e);
+		arena_reset(&scratch);
+		if (rc == 0)
+			rc = try_predict(back, "great film it was really bad awful good good good", &scratch, &p, &e);
+		if (rc == 0) {
+			check_prediction(&s, &p);
+			n_answered++;
+		} else {
+			assert_true(rc == 1 || e.code == ERR_DAMAGED || e.code == ERR_MEMORY);
+			n_damaged += e.code == ERR_DAMAGED;
+		}
+		if (back != NULL)
+			kind->free(back);
+		torn_clear(&torn);
+		model_parts_clear(&mutated.parts);
+		free(mutated.copy);
+	}
+	assert_true(n_answered > 1000 && n_damaged > 1000);
+	stored_clear(&original);
+	arena_clear(&scratch);
+	kind->free(m);
+}
+
 static void test_facts(void **state)
 {
 	struct set_up             s;
@@ -869,6 +1109,7 @@ int main(void)
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_deterministic),
 		cmocka_unit_test(test_labels_dropped), cmocka_unit_test(test_damage_is_found),
 		cmocka_unit_test(test_mutations), cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_in_part), cmocka_unit_test(test_in_part_without), cmocka_unit_test(test_in_part_mutations),
 	};
 
 	return cmocka_run_group_tests_name("tfidf_logreg", tests, NULL, NULL);
