@@ -38,8 +38,11 @@ int context_store(struct context *c, struct store **st, struct err *e)
 		store_close(c->store);
 		c->store = NULL;
 	}
-	if (c->store == NULL && store_open(&c->store, c->env->model_dir, BUSY_MS, e) < 0)
-		return -1;
+	if (c->store == NULL) {
+		if (store_open(&c->store, c->env->model_dir, BUSY_MS, e) < 0)
+			return -1;
+		store_keep_little(c->store);
+	}
 	*st = c->store;
 	return 0;
 }

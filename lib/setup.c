@@ -84,7 +84,7 @@ int setup_project(struct request *req, struct reply *reply, struct err *e)
 
 	if (context_store(c, &st, e) < 0 || (rc = unchanged(req, st, id, created_s, schema, extra, &p, e)) < 0 ||
 	    (rc == 1 && keep(req, st, id, created_s, schema, extra, &p, e) < 0) ||
-	    serving_get(st, req->env, &p, schema, &s, e) < 0) {
+	    serving_get_checked(st, req->env, &p, schema, &s, e) < 0) {
 		context_failed(c, e);
 		return -1;
 	}
