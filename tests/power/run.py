@@ -9,7 +9,7 @@ build/tests/powercut puts SQLite on a disk in memory (disk.h) under the code of 
 programs: damaged stores opened by each program, a store on a disk mounted read-only, and trainers killed with SIGKILL, the next one with a clock beyond
 their lease.
 
-Environment: POWER_LONG=1, the long form (20 minutes; a minute without); POWER_SEED, the seed of all that is random
+Environment: POWER_LONG=1, the long form (minutes of processor; half a minute without); POWER_SEED, the seed of all that is random
 (printed); KEEP=1 keeps the stores.
 """
 import json
