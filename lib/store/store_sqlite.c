@@ -238,6 +238,8 @@ static int migrate(struct store *st, struct err *e)
 	if (pragma(st, "PRAGMA user_version", &version, e) < 0)
 		return -1;
 	while (version != SCHEMA_VERSIONS) {
+		if (version < 0)
+			return err_set(e, ERR_DAMAGED, "the store is damaged: it has schema %d", version);
 		if (version > SCHEMA_VERSIONS)
 			return err_set(e, ERR_STORE, "the store has schema %d, this program knows %d: it was made by a newer prelabel",
 			               version, SCHEMA_VERSIONS);
@@ -246,7 +248,7 @@ static int migrate(struct store *st, struct err *e)
 		/* Another program may have done it meanwhile. */
 		if (pragma(st, "PRAGMA user_version", &version, e) < 0)
 			goto fail;
-		if (version < SCHEMA_VERSIONS) {
+		if (version >= 0 && version < SCHEMA_VERSIONS) {
 			snprintf(mark, sizeof mark, "PRAGMA user_version = %d", version + 1);
 			if (exec(st, schema_sql[version], e) < 0 || exec(st, mark, e) < 0)
 				goto fail;

@@ -182,6 +182,18 @@ static void a_newer_store_is_refused(void **state)
 	assert_non_null(strstr(e.msg, "newer prelabel"));
 }
 
+static void a_damaged_schema_number_is_no_index(void **state)
+{
+	struct store *st = fresh(), *again;
+	struct err    e = { 0 };
+
+	(void)state;
+	assert_int_equal(exec(st, "PRAGMA user_version = -2000000000", &e), 0);
+	store_close(st);
+	assert_int_equal(store_open(&again, dir, 100, &e), -1);
+	assert_int_equal(e.code, ERR_DAMAGED);
+}
+
 static void a_project_is_one_row_a_pair(void **state)
 {
 	struct store *st = fresh();
@@ -842,6 +854,7 @@ int main(void)
 		cmocka_unit_test(a_committed_write_is_on_disk_and_the_journal_is_wal),
 		cmocka_unit_test(the_store_is_for_its_owner_alone),
 		cmocka_unit_test(a_newer_store_is_refused),
+		cmocka_unit_test(a_damaged_schema_number_is_no_index),
 		cmocka_unit_test(a_project_is_one_row_a_pair),
 		cmocka_unit_test(a_project_is_found_and_read_at_once),
 		cmocka_unit_test(what_is_not_later_changes_nothing),
