@@ -157,11 +157,17 @@ static int take_url(struct ls_api *api, const char *url, struct err *e)
 {
 	size_t len = strlen(url);
 	CURLU *u = curl_url();
+	CURLUcode rc;
 	bool   good;
 
 	if (u == NULL)
 		return err_memory(e);
-	good = len < URL_MAX && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK && is_http(u) &&
+	rc = len < URL_MAX ? curl_url_set(u, CURLUPART_URL, url, 0) : CURLUE_OK;
+	if (rc == CURLUE_OUT_OF_MEMORY) {
+		curl_url_cleanup(u);
+		return err_memory(e);
+	}
+	good = len < URL_MAX && rc == CURLUE_OK && is_http(u) &&
 	       !has_part(u, CURLUPART_USER) && !has_part(u, CURLUPART_PASSWORD) &&
 	       !has_part(u, CURLUPART_QUERY) && !has_part(u, CURLUPART_FRAGMENT);
 	curl_url_cleanup(u);
