@@ -193,7 +193,7 @@ static struct shared {
 	/* Where the child is; the parent goes on from there where it died. */
 	int    round;                        /* of warm, on */
 	long   point;
-	bool   at_work;
+	bool   at_work, warm, on;
 	long   done[FAULT__MAX];
 	size_t n_blames;
 	struct blame blame[BLAMES];
@@ -201,6 +201,12 @@ static struct shared {
 } *shared;
 
 static long every = 1, seed;
+static long calls;                       /* that may fail, in the longest run */
+
+static long longer(long a, long b)
+{
+	return a > b ? a : b;
+}
 static char scratch[64];                 /* the folder that all is done in */
 static int  stub_port;
 
@@ -211,8 +217,8 @@ static void blame(const char *fmt, ...)
 	va_list       ap;
 
 	b->point = shared->point;
-	b->warm = shared->round & 1;
-	b->on = shared->round & 2;
+	b->warm = shared->warm;
+	b->on = shared->on;
 	b->fault = shared->fault;
 	va_start(ap, fmt);
 	vsnprintf(b->text, sizeof b->text, fmt, ap);
@@ -466,7 +472,7 @@ static void ask(struct worker *w, const struct scenario *sc, long point, bool on
 		die("descriptors");
 	faults_arm(point, on);
 	handle(w, &(struct http){ .params = params });
-	faults_disarm(f);
+	calls = longer(calls, faults_disarm(f));
 	dup2(null_fd, 0);
 	dup2(null_fd, 1);
 	while (waitpid(-1, NULL, WNOHANG) > 0)
@@ -663,6 +669,19 @@ static bool same(const struct answer *a, const struct answer *b)
 	return a->status == b->status && strcmp(a->body, b->body) == 0;
 }
 
+/* /metrics says what it can without the store: some families, each of them whole. */
+static bool some_families(const char *path, const char *all, const char *some)
+{
+	const char *end;
+
+	if (strcmp(path, "/metrics") != 0 || some[0] == '\0')
+		return false;
+	for (; (end = strchr(some, '\n')) != NULL; some = end + 1)
+		if (memmem(all, strlen(all), some, (size_t)(end + 1 - some)) == NULL)
+			return false;
+	return true;
+}
+
 static bool json_error(const struct answer *a)
 {
 	json_object *o = json_tokener_parse(a->body);
@@ -678,13 +697,21 @@ static void begin_worker(struct worker *w)
 		die("worker");
 }
 
+/* A disk that gives nothing any more: a version may be taken for damaged, as it should be
+ * then.  That nothing dies, hangs or is left over holds all the same. */
+static bool disk_is_gone(const struct fault *f)
+{
+	return f->sort == FAULT_READ && shared->on;
+}
+
 static void judge_request(const struct scenario *sc, const struct fault *f)
 {
 	const bool refused = got.status == 503 || got.status == 507 || (got.status == 400 && f->sort == FAULT_READ);
 	const bool lost = got.status == 0 && f->sort == FAULT_WRITE;
 	const bool was = strcmp(seen, right.before) == 0, is = strcmp(seen, right.after) == 0;
 
-	if (refused ? !json_error(&got) : !lost && !same(&got, &right.first))
+	if (refused ? !json_error(&got) : !lost && !same(&got, &right.first) &&
+	              !(got.status == 200 && some_families(sc->path, right.first.body, got.body)))
 		blame("answered %d %.300s", got.status, got.body);
 	if (!sc->steps && !is && (!was || got.status / 100 == 2))
 		blame(was ? "answered %d, and the store does not have it" : "answered %d, and the store is neither as before nor as after: %.300s",
@@ -722,7 +749,8 @@ static bool request_point(const struct scenario *sc, bool warm, long point, bool
 		dump(true, seen);
 		ask(&w, sc, FAULT_NEVER, false, NULL, &then);
 		dump(!sc->steps, last);
-		judge_request(sc, &f);
+		if (!disk_is_gone(&f))
+			judge_request(sc, &f);
 	}
 	worker_close(&w);
 	serving_clear();
@@ -751,7 +779,7 @@ static void do_work(const struct scenario *sc, long point, bool on, struct fault
 	*o = (struct outcome){ .text = "" };
 	faults_arm(point, on);
 	*rc = sc->work(o);
-	faults_disarm(f);
+	calls = longer(calls, faults_disarm(f));
 	serving_clear();
 }
 
@@ -774,6 +802,8 @@ static bool work_point(const struct scenario *sc, long point, bool on)
 	if (!f.fired)
 		return false;
 	dump(true, seen);
+	if (disk_is_gone(&f))
+		return true;
 	if (rc < 0 && !passing(&o.e, &f))
 		blame("fails for another reason (%d): %s", o.e.code, o.e.msg);
 	if (rc == 0 && strcmp(o.text, right.work.text) != 0)
@@ -976,6 +1006,7 @@ static void run_case(const struct scenario *sc)
 	write_file("tasks.json", export, sizeof export - 1);
 	fill();
 	keep_template();
+	calls = 0;
 	if (sc->program != NULL) {
 		sc->program();
 		server.service = handed;
@@ -991,11 +1022,18 @@ static void run_case(const struct scenario *sc)
 			one_point(sc, round & 1, FAULT_NEVER, false);
 	if (shared->n_blames > 0)
 		return;
+	if (calls < 10 * every) {
+		/* Too few to leave some out. */
+		shared->point = shared->round == 0 && shared->point == seed % every ? 0 : shared->point;
+		every = 1;
+	}
 	for (; shared->round < rounds; shared->round++, shared->point = seed % every) {
 		/* Work of the command line has no warm form: rounds 0 and 2. */
 		const bool warm = sc->work == NULL && (shared->round & 1) != 0;
 		const bool on = sc->work != NULL ? (shared->round & 1) != 0 : (shared->round & 2) != 0;
 
+		shared->warm = warm;
+		shared->on = on;
 		blocks = faults_blocks();
 		fds = descriptors();
 		for (;; shared->point += every) {
