@@ -217,7 +217,7 @@ def t_step_by_step_or_at_once():
     """However the examples came and whatever was trained before: the same bytes of every part of the model."""
     n, seen = 1500, []
     for threads, steps, by_import in ((1, 5, False), (2, 1, False), (4, 1, True)):
-        with Server(TRAIN_THREADS=threads, **QUIET) as b:
+        with Server(TRAIN_THREADS=threads, START_TRAINING_EACH_N_UPDATES=10 * n) as b:
             p = Project(1, list(THREE))
             b.version(p)
             many = [p.annotation(i + 1, p.task(review(THREE[i % 3], i)), THREE[i % 3]) for i in range(n)]
