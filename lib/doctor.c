@@ -339,8 +339,9 @@ void doctor(struct findings *f, const struct env *env, int64_t project)
 	struct err     e = { 0 };
 	int64_t       *rows, newest;
 	size_t         n = 0;
+	const bool     looked = doctor_folder(f, env);
 
-	if (doctor_folder(f, env))
+	if (looked)
 		p.st = open_store(f, env);
 	p.server_up = health_ask(env, &p.server, &e) == 0;
 	if (p.server_up)
@@ -362,7 +363,7 @@ void doctor(struct findings *f, const struct env *env, int64_t project)
 			doctor_project(&p, one.id);
 		}
 	}
-	if (project == STORE_NULL && n == 0)
+	if (project == STORE_NULL && n == 0 && looked)
 		doctor_nobody(&p);
 	arena_clear(&a);
 	ls_api_close(p.api);

@@ -180,7 +180,35 @@ static json_object *confusion(const struct tally *t, bool *ok)
 	return all;
 }
 
-static json_object *document(const struct tally *t, struct err *e)
+static void free_names(json_object *o, void *names)
+{
+	(void)o;
+	free(names);
+}
+
+/* Keys of a document are not copied (document.h): the labels' names go with it. */
+static void give_names(json_object *o, struct tally *t, bool *ok)
+{
+	size_t bytes = 1;
+	char  *at;
+
+	for (size_t i = 0; i < t->n; i++)
+		bytes += t->name[i].len + 1;
+	at = o == NULL ? NULL : malloc(bytes);
+	if (at == NULL) {
+		*ok = false;
+		return;
+	}
+	json_object_set_userdata(o, at, free_names);
+	for (size_t i = 0; i < t->n; i++) {
+		memcpy(at, t->name[i].p, t->name[i].len);
+		at[t->name[i].len] = '\0';
+		t->name[i].p = at;
+		at += t->name[i].len + 1;
+	}
+}
+
+static json_object *document(struct tally *t, struct err *e)
 {
 	const bool     sets = t->sets.label != NULL;
 	struct metrics m = t->sets;
@@ -192,6 +220,7 @@ static json_object *document(const struct tally *t, struct err *e)
 	for (size_t i = 0; i < t->n_rows; i++)
 		metrics_add_row(&m, t->row[i].gold, t->row[i].predicted, t->row[i].trained, t->row[i].p);
 	o = json_object_new_object();
+	give_names(o, t, &ok);
 	document_add(o, "n", json_object_new_int64((int64_t)m.n), &ok);
 	document_add(o, "accuracy", real(metrics_accuracy(&m)), &ok);
 	document_add(o, "macro_f1", real(metrics_macro_f1(&m)), &ok);

@@ -77,7 +77,7 @@ int jsonl_read(const char *path, const struct jsonl *how, struct err *e)
 	int          rc = 0;
 
 	if (f == NULL)
-		return err_set(e, ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
+		return err_set(e, errno == ENOMEM ? ERR_MEMORY : ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
 	arena_init(&a, (size_t)1 << 30);
 	for (size_t number = 1; rc == 0 && (len = getline(&line, &cap, f)) >= 0; number++) {
 		struct span whole = { line, (size_t)len };
@@ -335,7 +335,7 @@ int import_file(struct store *st, const struct env *env, int64_t id, const char 
 
 	*result = (struct reconcile_result){ 0 };
 	if (f == NULL)
-		return err_set(e, ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
+		return err_set(e, errno == ENOMEM ? ERR_MEMORY : ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
 	do
 		c = getc(f);
 	while (c == ' ' || c == '\t' || c == '\r' || c == '\n');

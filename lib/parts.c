@@ -19,7 +19,7 @@ static int read_part(void *arg, const char *name, struct span *bytes, struct err
 	return rc;
 }
 
-static int open_part(void *arg, const char *name, struct sparse **part, struct err *e)
+static int open_part(void *arg, const char *name, struct partial **part, struct err *e)
 {
 	struct parts *p = arg;
 	char          full[80];
@@ -59,7 +59,7 @@ static unsigned format_of(struct span kinds, struct span formats, const char *ki
 
 unsigned parts_open(struct parts *parts, struct store *st, const struct project *p, const char *kind)
 {
-	*parts = (struct parts){ .source = { read_part, parts }, .sparse = { open_part, parts }, .store = st, .kind = kind };
+	*parts = (struct parts){ .source = { read_part, parts }, .partial = { open_part, parts }, .store = st, .kind = kind };
 	if (p == NULL || p->version.row == 0)
 		return 0;
 	parts->version = p->version.row;

@@ -12,8 +12,8 @@ struct parts {
 	const char        *kind;
 	void              *held[MODEL_PARTS_MAX];     /* what was read, until parts_close() */
 	size_t             n;
-	struct sparse_source sparse;                  /* the same parts, read in part, until parts_close() */
-	struct sparse     *open[MODEL_PARTS_MAX];
+	struct partial_source partial;                  /* the same parts, read in part, until parts_close() */
+	struct partial     *open[MODEL_PARTS_MAX];
 	size_t             n_open;
 };
 

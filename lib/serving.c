@@ -191,7 +191,7 @@ static int make_model(struct store *st, const struct project *p, struct serving 
 	s->settings.kind = kind;
 	if (format > kind->format)
 		return err_set(e, ERR_DAMAGED, "format %u of %s was written by a newer prelabel", format, kind->name);
-	s->settings.in_part = parts == NULL ? NULL : &parts->sparse;
+	s->settings.in_part = parts == NULL ? NULL : &parts->partial;
 	if (format > 0)
 		rc = kind->load(m, s->config, &s->settings, format, &from->source, e);
 	s->settings.in_part = NULL;

@@ -137,14 +137,14 @@ int trainer_prepare(const struct env *env, struct err *e)
 	if (supervised() || find_prelabel(prelabel) < 0)
 		return 0;       /* that one is missing is said when it is needed */
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return err_set(e, ERR_MEMORY, "socketpair: %s", strerror(errno));
+		return err_set(e, ERR_MEMORY, "no process for trainers: %s", strerror(errno));
 	pid = fork();
 	if (pid == 0)
 		spawn(ends[1], prelabel);
 	close(ends[1]);
 	if (pid < 0) {
 		close(ends[0]);
-		return err_set(e, ERR_MEMORY, "fork: %s", strerror(errno));
+		return err_set(e, ERR_MEMORY, "no process for trainers: %s", strerror(errno));
 	}
 	spawner = ends[0];
 	return 0;

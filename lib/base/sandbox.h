@@ -5,7 +5,8 @@
  * and the memory that SQLite maps, the connections it is given, threads, clocks.  Not
  * among it, so that a hole in a parser opens no way out: to execute or fork, any
  * socket but AF_UNIX, connect and bind, ptrace and the memory of other processes,
- * mounts, namespaces, keys, modules; and memory that is executable (W^X).
+ * mounts, namespaces, keys, modules; and code in memory that was or can be written
+ * (W^X): only a file is mapped executable, as a library is.
  *
  * What is refused fails like on a kernel that does not have it: ENOSYS, or EPERM where
  * an argument decides.  So a library that tries something newer first goes on with

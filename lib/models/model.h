@@ -33,7 +33,7 @@
 #include "base/env.h"
 #include "base/err.h"
 #include "base/span.h"
-#include "base/sparse.h"
+#include "base/partial.h"
 #include "studio/label_config.h"
 #include "studio/prediction.h"
 
@@ -91,8 +91,8 @@ struct part_source {
  * nothing has been read yet; 1 when there is none, or none that can be read so.  The
  * model then is one thread's, and what its predict() finds damaged makes the caller
  * load() anew, as a whole. */
-struct sparse_source {
-	int  (*open)(void *arg, const char *name, struct sparse **part, struct err *e);
+struct partial_source {
+	int  (*open)(void *arg, const char *name, struct partial **part, struct err *e);
 	void  *arg;
 };
 
@@ -124,7 +124,7 @@ struct model_settings {
 	const char        *reason;           /* fit(): why, "updates", "start", …; else NULL */
 	const struct part_source *previous;  /* fit(): the parts of the version in force, of this kind */
 	unsigned           previous_format;  /* and format, for a warm start; NULL, 0: none */
-	const struct sparse_source *in_part; /* load(): for one small request; what it gives lives as long
+	const struct partial_source *in_part; /* load(): for one small request; what it gives lives as long
 	                                      * as the model.  NULL: load what read() gives */
 };
 

@@ -114,7 +114,7 @@ struct model {
 	double   *b;               /* [k] */
 	double   *v;               /* [n_groups][k] */
 
-	struct sparse *groups_part, *weights_part;     /* in place of group, mult, df, idf, v */
+	struct partial *groups_part, *weights_part;     /* in place of group, mult, df, idf, v */
 };
 
 static double get_real(const char *p);
@@ -628,13 +628,13 @@ static int weight_in_part(const struct model *m, uint32_t term, double *row, str
 	uint32_t     g, df;
 	bool         good = true;
 
-	if (sparse_u32(m->groups_part, PART_HEAD + 4 * (size_t)term, &g, e) < 0 ||
-	    sparse_u32(m->groups_part, PART_HEAD + 4 * (terms + term), &w->mult, e) < 0)
+	if (partial_u32(m->groups_part, PART_HEAD + 4 * (size_t)term, &g, e) < 0 ||
+	    partial_u32(m->groups_part, PART_HEAD + 4 * (terms + term), &w->mult, e) < 0)
 		return -1;
 	if (g >= m->n_groups || w->mult == 0)
 		return err_set(e, ERR_DAMAGED, "model part groups: number out of range");
-	if (sparse_u32(m->groups_part, PART_HEAD + 4 * (2 * terms + g), &df, e) < 0 ||
-	    sparse_need(m->weights_part, PART_HEAD + row_bytes * ((size_t)g + 1), row_bytes, e) < 0)
+	if (partial_u32(m->groups_part, PART_HEAD + 4 * (2 * terms + g), &df, e) < 0 ||
+	    partial_need(m->weights_part, PART_HEAD + row_bytes * ((size_t)g + 1), row_bytes, e) < 0)
 		return -1;
 	for (size_t k = 0; k < m->k; k++) {
 		row[k] = get_real(m->weights_part->p + PART_HEAD + row_bytes * ((size_t)g + 1) + 8 * k);
@@ -1079,8 +1079,8 @@ static int load_weights(struct model *m, const struct part_source *parts, struct
 }
 
 /* One part of known length, or at least so long; 1: it can't be read in part. */
-static int open_part(const struct sparse_source *parts, const char *name, size_t least, bool exactly,
-                     struct sparse **part, struct err *e)
+static int open_part(const struct partial_source *parts, const char *name, size_t least, bool exactly,
+                     struct partial **part, struct err *e)
 {
 	char padded[8] = "";
 	int  rc = parts->open(parts->arg, name, part, e);
@@ -1090,7 +1090,7 @@ static int open_part(const struct sparse_source *parts, const char *name, size_t
 	memcpy(padded, name, strlen(name));
 	if ((*part)->len < least || (exactly && (*part)->len != least))
 		return err_set(e, ERR_DAMAGED, "model part %s: wrong length", name);
-	if (sparse_need(*part, 0, PART_HEAD, e) < 0)
+	if (partial_need(*part, 0, PART_HEAD, e) < 0)
 		return -1;
 	if (memcmp((*part)->p, "TFLR", 4) != 0 || memcmp((*part)->p + 8, padded, 8) != 0 ||
 	    get_u32((*part)->p + 4) != PART_VERSION || get_u64((*part)->p + 16) != (*part)->len - PART_HEAD)
@@ -1100,7 +1100,7 @@ static int open_part(const struct sparse_source *parts, const char *name, size_t
 
 /* The rest of a model, to be read as it is needed.  Meta and labels are there.  1: it
  * is to be loaded. */
-static int load_in_part(struct model *m, const struct sparse_source *parts, struct err *e)
+static int load_in_part(struct model *m, const struct partial_source *parts, struct err *e)
 {
 	const size_t terms = vocab_terms(&m->vocab);
 	size_t       weights;
@@ -1116,7 +1116,7 @@ static int load_in_part(struct model *m, const struct sparse_source *parts, stru
 	m->b = malloc((m->k + 1) * sizeof *m->b);
 	if (m->b == NULL)
 		return err_memory(e);
-	if (sparse_need(m->weights_part, PART_HEAD, 8 * m->k, e) < 0)
+	if (partial_need(m->weights_part, PART_HEAD, 8 * m->k, e) < 0)
 		return -1;
 	for (size_t k = 0; k < m->k; k++) {
 		m->b[k] = get_real(m->weights_part->p + PART_HEAD + 8 * k);

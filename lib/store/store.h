@@ -17,7 +17,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/span.h"
-#include "base/sparse.h"
+#include "base/partial.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -285,11 +285,11 @@ int store_version_damaged(struct store *st, int64_t version, struct err *e);
  * 1: there is none; ERR_DAMAGED. */
 int store_part(struct store *st, int64_t version, const char *name, struct span *bytes, struct err *e);
 
-/* The same part, not read: sparse_need() reads what is asked for, and checks it.
+/* The same part, not read: partial_need() reads what is asked for, and checks it.
  * 1: there is none, or it was stored before blocks had checksums.  It holds a read
  * transaction until store_part_close(), which comes before store_close(). */
-int  store_part_open(struct store *st, int64_t version, const char *name, struct sparse **part, struct err *e);
-void store_part_close(struct sparse *part);     /* NULL allowed */
+int  store_part_open(struct store *st, int64_t version, const char *name, struct partial **part, struct err *e);
+void store_part_close(struct partial *part);     /* NULL allowed */
 
 /* ---- all projects at once -------------------------------------------------- */
 

@@ -22,8 +22,6 @@
 #include <unistd.h>
 
 #define WAL_BYTES_MAX "33554432"       /* what a checkpoint leaves of the journal */
-#define CACHE_USUAL "PRAGMA cache_size = -2000"        /* KiB; SQLite's own */
-#define CACHE_OF_PARTS "PRAGMA cache_size = -65536"
 
 struct store {
 	sqlite3      *db;
@@ -403,7 +401,9 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
  * once: of a model's parts each page.  What another connection writes empties them anyway. */
 void store_keep_little(struct store *st)
 {
-	(void)sqlite3_exec(st->db, "PRAGMA cache_size = -128", NULL, NULL, NULL);
+	struct err e = { 0 };
+
+	(void)exec(st, "PRAGMA cache_size = -128", &e);
 }
 
 void store_close(struct store *st)
@@ -443,8 +443,10 @@ int store_begin_read(struct store *st, struct err *e)
 
 static void tx_ended(struct store *st)
 {
+	struct err e = { 0 };
+
 	if (st->wide)
-		(void)sqlite3_exec(st->db, CACHE_USUAL, NULL, NULL, NULL);
+		(void)exec(st, "PRAGMA cache_size = -2000", &e);        /* KiB; SQLite's own */
 	st->open_tx = st->wide = false;
 }
 
@@ -1110,7 +1112,7 @@ int store_version_publish(struct store *st, const struct lease *lease, struct ve
 	v->row = sqlite3_last_insert_rowid(st->db);
 	/* What older versions give up makes room for the new one: its pages are zeroed, then
 	 * filled, and where all of them stay in the cache they go to the disk once. */
-	if (exec(st, CACHE_OF_PARTS, e) < 0)
+	if (exec(st, "PRAGMA cache_size = -65536", e) < 0)
 		return -1;
 	st->wide = true;
 	if (change(st, SQL_VERSION_SELECT, e, "iii", lease->project, v->row, updates_trained) < 0 ||
@@ -1218,10 +1220,10 @@ int store_part(struct store *st, int64_t version, const char *name, struct span 
 /* ---- a part, read in part ------------------------------------------------------ */
 
 struct open_part {
-	struct sparse  sparse;             /* first: what others see */
+	struct partial  partial;             /* first: what others see */
 	struct store  *store;
 	sqlite3_blob  *blob;
-	char          *room;               /* [sparse.len], mapped: what is not read takes no memory */
+	char          *room;               /* [partial.len], mapped: what is not read takes no memory */
 	struct span    sums;
 	unsigned char *have;               /* [blocks] 1: read and right */
 	char           name[80];
@@ -1229,7 +1231,7 @@ struct open_part {
 
 static int read_block(struct open_part *p, size_t i, struct err *e)
 {
-	const size_t at = i * BLOCK_BYTES, left = p->sparse.len - at, n = left < BLOCK_BYTES ? left : BLOCK_BYTES;
+	const size_t at = i * BLOCK_BYTES, left = p->partial.len - at, n = left < BLOCK_BYTES ? left : BLOCK_BYTES;
 	int          rc = sqlite3_blob_read(p->blob, p->room + at, (int)n, (int)at);
 
 	if (rc != SQLITE_OK)
@@ -1240,7 +1242,7 @@ static int read_block(struct open_part *p, size_t i, struct err *e)
 	return 0;
 }
 
-static int fetch(struct sparse *s, size_t at, size_t n, struct err *e)
+static int fetch(struct partial *s, size_t at, size_t n, struct err *e)
 {
 	struct open_part *p = (struct open_part *)s;
 
@@ -1263,13 +1265,13 @@ static int take_sums(struct open_part *p, int64_t length, struct span sums, stru
 	if (copy != NULL)
 		p->sums = (struct span){ memcpy(copy, sums.p, sums.len), sums.len };
 	if (p->room != MAP_FAILED)
-		p->sparse = (struct sparse){ p->room, (size_t)length, fetch };
+		p->partial = (struct partial){ p->room, (size_t)length, fetch };
 	else
 		p->room = NULL;
 	return copy == NULL || p->have == NULL || p->room == NULL ? err_memory(e) : 0;
 }
 
-int store_part_open(struct store *st, int64_t version, const char *name, struct sparse **part, struct err *e)
+int store_part_open(struct store *st, int64_t version, const char *name, struct partial **part, struct err *e)
 {
 	struct open_part *p;
 	sqlite3_stmt     *s;
@@ -1290,16 +1292,16 @@ int store_part_open(struct store *st, int64_t version, const char *name, struct 
 	if (rc == 0 && (rc = sqlite3_blob_open(st->db, "main", "model_part", "bytes", row, 0, &p->blob)) != SQLITE_OK)
 		rc = db_error(st->db, rc, e);
 	done(s);                           /* not before the blob holds the transaction */
-	if (rc == 0 && (size_t)sqlite3_blob_bytes(p->blob) != p->sparse.len)
+	if (rc == 0 && (size_t)sqlite3_blob_bytes(p->blob) != p->partial.len)
 		rc = err_set(e, ERR_DAMAGED, "part \"%s\" has another length", name);
 	if (rc == 0)
-		*part = &p->sparse;
+		*part = &p->partial;
 	else if (p != NULL)
-		store_part_close(&p->sparse);
+		store_part_close(&p->partial);
 	return rc;
 }
 
-void store_part_close(struct sparse *part)
+void store_part_close(struct partial *part)
 {
 	struct open_part *p = (struct open_part *)part;
 
@@ -1307,7 +1309,7 @@ void store_part_close(struct sparse *part)
 		return;
 	sqlite3_blob_close(p->blob);
 	if (p->room != NULL)
-		munmap(p->room, p->sparse.len);
+		munmap(p->room, p->partial.len);
 	free((void *)(uintptr_t)p->sums.p);
 	free(p->have);
 	free(p);

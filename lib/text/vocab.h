@@ -30,7 +30,7 @@
 #include "base/env.h"
 #include "base/err.h"
 #include "base/span.h"
-#include "base/sparse.h"
+#include "base/partial.h"
 #include "text/hash.h"
 
 #include <stdint.h>
@@ -48,7 +48,7 @@ struct vocab {
 	struct vocab_slot *slots;
 	size_t             mask;
 
-	struct sparse     *words_part, *terms_part;    /* borrowed; NULL: all is in the arrays */
+	struct partial     *words_part, *terms_part;    /* borrowed; NULL: all is in the arrays */
 };
 
 /* A term and how often a document has it. */

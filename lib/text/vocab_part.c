@@ -24,16 +24,16 @@ size_t vocab_part_terms_bytes(const struct vocab *v)
 }
 
 /* Numbers i and i + 1 of an array of offsets that ends at `end`. */
-static int offsets(struct sparse *s, size_t array, uint32_t i, size_t end, uint32_t *from, uint32_t *to, struct err *e)
+static int offsets(struct partial *s, size_t array, uint32_t i, size_t end, uint32_t *from, uint32_t *to, struct err *e)
 {
-	if (sparse_u32(s, array + 4 * (size_t)i, from, e) < 0 || sparse_u32(s, array + 4 * (size_t)i + 4, to, e) < 0)
+	if (partial_u32(s, array + 4 * (size_t)i, from, e) < 0 || partial_u32(s, array + 4 * (size_t)i + 4, to, e) < 0)
 		return -1;
 	return *from <= *to && *to <= end ? 0 : wrong("wrong offsets", e);
 }
 
 int vocab_part_word(const struct vocab *v, struct span word, uint32_t *term, struct err *e)
 {
-	struct sparse *s = v->words_part;
+	struct partial *s = v->words_part;
 	const size_t   bytes = vocab_part_words_least(v);
 	uint32_t       lo = 0, hi = v->n_words, from, to;
 
@@ -43,7 +43,7 @@ int vocab_part_word(const struct vocab *v, struct span word, uint32_t *term, str
 		int            order;
 
 		if (offsets(s, HEAD, mid, s->len - bytes, &from, &to, e) < 0 ||
-		    sparse_need(s, bytes + from, to - from, e) < 0)
+		    partial_need(s, bytes + from, to - from, e) < 0)
 			return -1;
 		order = span_cmp(word, (struct span){ s->p + bytes + from, to - from });
 		if (order == 0) {
@@ -60,7 +60,7 @@ int vocab_part_word(const struct vocab *v, struct span word, uint32_t *term, str
 
 /* Place of `word` among the children of a parent, or TERM_NONE: of which the first is
  * in the array `first`, and the words in the array `words`, of n. */
-static int child(struct sparse *s, size_t first, size_t words, uint32_t n, uint32_t parent, uint32_t word,
+static int child(struct partial *s, size_t first, size_t words, uint32_t n, uint32_t parent, uint32_t word,
                  uint32_t *place, struct err *e)
 {
 	uint32_t lo, hi, at;
@@ -71,7 +71,7 @@ static int child(struct sparse *s, size_t first, size_t words, uint32_t n, uint3
 	while (lo < hi) {
 		const uint32_t mid = lo + (hi - lo) / 2;
 
-		if (sparse_u32(s, words + 4 * (size_t)mid, &at, e) < 0)
+		if (partial_u32(s, words + 4 * (size_t)mid, &at, e) < 0)
 			return -1;
 		if (at == word) {
 			*place = mid;

@@ -17,6 +17,7 @@
 #include "text/corpus.h"
 #include "text/tfidf.h"
 #include "text/tokenize.h"
+#include "../unit/by_document.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,7 +113,8 @@ static void put_rows(struct buf *b, struct span text, enum token_pattern pattern
 	struct err     e = { 0 };
 	struct corpus *c = corpus_new(pattern, &e);
 	struct vocab   v = { 0 };
-	struct counts  counts = { 0 };
+	struct postings postings;
+	struct counts  counts;
 	struct span    rest = text;
 	double        *idf, *x;
 
@@ -121,7 +123,7 @@ static void put_rows(struct buf *b, struct span text, enum token_pattern pattern
 	while (rest.len > 0)
 		if (corpus_add(c, next_document(&rest), &e) < 0)
 			die(e.msg);
-	if (corpus_finish(c, &v, &counts, &e) < 0)
+	if (corpus_finish(c, &v, &postings, &e) < 0 || !counts_of(&counts, &postings))
 		die(e.msg);
 	corpus_free(c);
 	idf = arena_array(&arena, counts.n_terms + 1, sizeof *idf);
@@ -148,6 +150,7 @@ static void put_rows(struct buf *b, struct span text, enum token_pattern pattern
 	}
 	vocab_clear(&v);
 	counts_clear(&counts);
+	postings_clear(&postings);
 }
 
 int main(int argc, char **argv)

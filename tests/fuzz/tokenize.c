@@ -9,6 +9,7 @@
 #include "text/fold.h"
 #include "text/tfidf.h"
 #include "text/tokenize.h"
+#include "../unit/by_document.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -72,7 +73,8 @@ static void check_terms(struct span text, enum token_pattern pattern)
 {
 	struct corpus    *corpus;
 	struct vocab      v = { 0 };
-	struct counts     counts = { 0 };
+	struct postings   postings;
+	struct counts     counts;
 	struct fuzz_input in = { (const uint8_t *)text.p, text.len };
 	struct arena      a;
 	struct buf        term;
@@ -84,7 +86,7 @@ static void check_terms(struct span text, enum token_pattern pattern)
 	must(corpus != NULL);
 	while (in.left > 0)
 		must(corpus_add(corpus, fuzz_take_line(&in), &e) == 0);
-	must(corpus_finish(corpus, &v, &counts, &e) == 0);
+	must(corpus_finish(corpus, &v, &postings, &e) == 0 && counts_of(&counts, &postings));
 	corpus_free(corpus);
 	terms = vocab_terms(&v);
 	must(counts.n_terms == terms);
@@ -127,6 +129,7 @@ static void check_terms(struct span text, enum token_pattern pattern)
 	free(x);
 	vocab_clear(&v);
 	counts_clear(&counts);
+	postings_clear(&postings);
 }
 
 /* Folded once is folded; every place leads back to where it came from. */

@@ -43,7 +43,7 @@ static const struct route routes[] = {
 
 #define PARAMS_MAX 64
 
-static const struct service service = { "fuzz", routes, countof(routes), NULL, NULL };
+static const struct service service = { "fuzz", routes, .n_routes = countof(routes) };
 static struct server         server = { .service = &service };
 static struct worker         worker;
 static int                   in_fd, out_fd, out_kept;

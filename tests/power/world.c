@@ -20,7 +20,7 @@
 #define CREATED_S 1767323045
 
 char       world_dir[] = "/tmp/prelabel-power.XXXXXX";
-struct env world_env = { .train_every = 12, .logreg_c = 10, .train_threads = 1, .keep_versions = 2,
+struct env world_env = { .train_every = 12, .logreg_c = 10, .train_threads = 1, .keep_versions = 2, .keep_history = 1000,
                          .model_dir = world_dir, .max_body_mb = 8, .threads = 1, .workers = 1 };
 uint64_t   world_seed = 1;
 bool       world_long;

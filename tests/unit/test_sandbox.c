@@ -92,6 +92,14 @@ static int memory_to_execute(void)
 	return p == MAP_FAILED ? errno : 0;
 }
 
+static int writable_code_of_a_file(void)
+{
+	int   fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE, fd, 0);
+
+	return p == MAP_FAILED ? errno : 0;
+}
+
 static int memory_made_executable(void)
 {
 	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -138,6 +146,7 @@ static const struct { const char *name; int (*ask)(void); int expected; } refuse
 	{ "socket AF_PACKET", packet_socket, EPERM },
 	{ "connect", connect_somewhere, ENOSYS },
 	{ "mmap PROT_EXEC", memory_to_execute, EPERM },
+	{ "mmap PROT_EXEC, PROT_WRITE of a file", writable_code_of_a_file, EPERM },
 	{ "mprotect PROT_EXEC", memory_made_executable, EPERM },
 	{ "ptrace", trace_the_parent, ENOSYS },
 	{ "kill of another", signal_the_parent, EPERM },
@@ -175,6 +184,9 @@ static int ordinary_work(void)
 		return 4;
 	if (in_thread != EPERM)
 		return 5;
+	fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED)
+		return 8;
 	if (socket(AF_UNIX, SOCK_DGRAM, 0) < 0 || kill(getpid(), 0) < 0)
 		return 6;
 	return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) >= 0 ? 7 : 0;     /* not asked for by any program */

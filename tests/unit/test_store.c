@@ -745,7 +745,7 @@ static void a_part_is_read_in_part(void **state)
 	};
 	struct store  *st = fresh();
 	struct version v;
-	struct sparse *s;
+	struct partial *s;
 	struct err     e = { 0 };
 	int64_t        p = project(st, 1, 1);
 	static char    bytes[100003];
@@ -759,16 +759,16 @@ static void a_part_is_read_in_part(void **state)
 	assert_int_equal(store_part_open(st, v.row, "weights", &s, &e), 0);
 	assert_int_equal(s->len, sizeof bytes);
 	for (size_t i = 0; i < countof(places); i++) {
-		assert_int_equal(sparse_need(s, places[i].at, places[i].n, &e), 0);
+		assert_int_equal(partial_need(s, places[i].at, places[i].n, &e), 0);
 		assert_memory_equal(s->p + places[i].at, bytes + places[i].at, places[i].n);
 	}
 	for (size_t i = 20000; i < 90000; i++)
 		holes += s->p[i] == 0;
 	assert_int_equal(holes, 70000);
-	assert_int_equal(sparse_need(s, sizeof bytes, 1, &e), -1);
+	assert_int_equal(partial_need(s, sizeof bytes, 1, &e), -1);
 	assert_int_equal(e.code, ERR_DAMAGED);
 	err_clear(&e);
-	assert_int_equal(sparse_need(s, 1, SIZE_MAX, &e), -1);
+	assert_int_equal(partial_need(s, 1, SIZE_MAX, &e), -1);
 	store_part_close(s);
 	/* A part of before: none of its blocks has a sum. */
 	assert_int_equal(exec(st, "DELETE FROM model_blocks", &e), 0);
@@ -803,7 +803,7 @@ static void each_block_has_its_checksum(void **state)
 	for (size_t i = 0; i < countof(damage); i++) {
 		struct store  *st = fresh();
 		struct version v;
-		struct sparse *s = NULL;
+		struct partial *s = NULL;
 		struct err     e = { 0 };
 		int64_t        p = project(st, 1, 1);
 		const char    *name = i == countof(damage) - 1 ? "other" : "weights";
@@ -814,9 +814,9 @@ static void each_block_has_its_checksum(void **state)
 		rc = store_part_open(st, v.row, name, &s, &e);
 		if (rc == 0) {
 			assert_int_equal(i, 0);              /* what else there is is seen at once */
-			assert_int_equal(sparse_need(s, 0, 512, &e), 0);
-			assert_int_equal(sparse_need(s, 1024, 3976, &e), 0);
-			rc = sparse_need(s, 600, 1, &e);
+			assert_int_equal(partial_need(s, 0, 512, &e), 0);
+			assert_int_equal(partial_need(s, 1024, 3976, &e), 0);
+			rc = partial_need(s, 600, 1, &e);
 			store_part_close(s);
 		}
 		assert_int_equal(rc, -1);

@@ -838,7 +838,7 @@ static void test_mutations(void **state)
 /* A part whose bytes are there only where they were asked for: elsewhere stands what
  * no number of a model is. */
 struct torn {
-	struct sparse sparse;
+	struct partial partial;
 	struct span   whole;
 	char         *room;
 	size_t        read;
@@ -853,7 +853,7 @@ struct torn_source {
 
 static struct torn_source *torn_of;
 
-static int torn_fetch(struct sparse *p, size_t at, size_t n, struct err *e)
+static int torn_fetch(struct partial *p, size_t at, size_t n, struct err *e)
 {
 	struct torn *t = (struct torn *)p;
 
@@ -865,7 +865,7 @@ static int torn_fetch(struct sparse *p, size_t at, size_t n, struct err *e)
 	return 0;
 }
 
-static int torn_open(void *arg, const char *name, struct sparse **out, struct err *e)
+static int torn_open(void *arg, const char *name, struct partial **out, struct err *e)
 {
 	struct torn_source *s = arg;
 	struct torn        *t = &s->torn[s->n];
@@ -878,9 +878,9 @@ static int torn_open(void *arg, const char *name, struct sparse **out, struct er
 		t->room = malloc(t->whole.len + 1);
 		assert_non_null(t->room);
 		memset(t->room, 0xff, t->whole.len + 1);
-		t->sparse = (struct sparse){ t->room, t->whole.len, torn_fetch };
+		t->partial = (struct partial){ t->room, t->whole.len, torn_fetch };
 		s->n++;
-		*out = &t->sparse;
+		*out = &t->partial;
 		return 0;
 	}
 	return 1;
@@ -890,12 +890,12 @@ static int load_torn(struct model **m, const struct set_up *config, struct store
                      struct err *e)
 {
 	const struct part_source   source = { read_part, s };
-	const struct sparse_source sparse = { torn_open, torn };
+	const struct partial_source partial = { torn_open, torn };
 	struct model_settings      settings = plain;
 
 	*torn = (struct torn_source){ .stored = s, .refuse = torn->refuse };
 	torn_of = torn;
-	settings.in_part = &sparse;
+	settings.in_part = &partial;
 	return kind->load(m, &config->config, &settings, kind->format, &source, e);
 }
 
@@ -985,7 +985,7 @@ static void test_in_part_without(void **state)
 	struct model              *m, *back = NULL;
 	struct stored              stored, none = { .copy = NULL };
 	struct torn_source         torn = { .stored = &none };
-	const struct sparse_source sparse = { torn_open, &torn };
+	const struct partial_source partial = { torn_open, &torn };
 	struct model_settings      settings = plain;
 	struct err                 e = { 0 };
 	double                     was[3];
@@ -998,7 +998,7 @@ static void test_in_part_without(void **state)
 	memcpy(was, p.proba, sizeof was);
 	store(&stored, m);
 	kind->free(m);
-	settings.in_part = &sparse;
+	settings.in_part = &partial;
 	assert_int_equal(kind->load(&back, &s.config, &settings, kind->format, &(struct part_source){ read_part, &stored }, &e), 0);
 	p = predict(back, "good film");
 	assert_memory_equal(p.proba, was, sizeof was);

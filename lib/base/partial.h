@@ -1,11 +1,11 @@
 /*
- * sparse.h - bytes of which only what was asked for has been read and checked.
+ * partial.h - bytes of which only what was asked for has been read and checked.
  *
  * There is room for all of them at one address, and of that only the places that
- * sparse_need() said 0 for hold anything.  One thread at a time.
+ * partial_need() said 0 for hold anything.  One thread at a time.
  */
-#ifndef BASE_SPARSE_H
-#define BASE_SPARSE_H
+#ifndef BASE_PARTIAL_H
+#define BASE_PARTIAL_H
 
 #include "base/err.h"
 
@@ -13,15 +13,15 @@
 #include <stdint.h>
 #include <string.h>
 
-struct sparse {
+struct partial {
 	const char *p;
 	size_t      len;
 	/* Bytes at .. at + n, which lie within.  0; -1: ERR_DAMAGED where they are not
 	 * what was stored, or why they can't be read. */
-	int (*fetch)(struct sparse *s, size_t at, size_t n, struct err *e);
+	int (*fetch)(struct partial *s, size_t at, size_t n, struct err *e);
 };
 
-static inline int sparse_need(struct sparse *s, size_t at, size_t n, struct err *e)
+static inline int partial_need(struct partial *s, size_t at, size_t n, struct err *e)
 {
 	if (at > s->len || n > s->len - at)
 		return err_set(e, ERR_DAMAGED, "model part: too short");
@@ -29,9 +29,9 @@ static inline int sparse_need(struct sparse *s, size_t at, size_t n, struct err 
 }
 
 /* A little-endian number at any place. */
-static inline int sparse_u32(struct sparse *s, size_t at, uint32_t *v, struct err *e)
+static inline int partial_u32(struct partial *s, size_t at, uint32_t *v, struct err *e)
 {
-	if (sparse_need(s, at, sizeof *v, e) < 0)
+	if (partial_need(s, at, sizeof *v, e) < 0)
 		return -1;
 	memcpy(v, s->p + at, sizeof *v);
 	*v = le32toh(*v);
