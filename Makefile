@@ -76,7 +76,7 @@ $(BUILD)/deps.test $(BUILD)/deps.e2e $(BUILD)/deps.static $(BUILD)/deps.bench $(
 deps: $(BUILD)/deps.mk $(BUILD)/deps.test
 
 # ---- build -------------------------------------------------------------------
-# What links what: the request programs never link libcurl.  Debian's libfcgi and
+# What links what; TOOL_LIBS has libcurl where LINK_ALL wants it.  Debian's libfcgi and
 # libunistring come without a pkg-config file.
 
 WEB_LIBS  = $(PKG_WEB_LIBS) -lfcgi -lunistring -lm -lpthread
@@ -85,6 +85,16 @@ TOOL_LIBS = $(PKG_TOOL_LIBS) -lfcgi -lunistring -lm -lpthread
 override CPPFLAGS += -Ilib -I$(BUILD) -D_GNU_SOURCE
 override CFLAGS   += -std=c11 $(OPT) -g $(WARN) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) $(EXTRA_CFLAGS)
 override LDFLAGS  += $(LDHARD) $(SANFLAGS) $(EXTRA_LDFLAGS) -Wl,--as-needed
+
+# What few processes need is opened when it is first needed (base/curl.h, studio/xml.h);
+# LINK_ALL=yes, and where there is only a .a: linked.
+soname    = $(shell readelf -d "$$($(CC) -print-file-name=$(1).so)" 2>/dev/null | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
+LINK_ALL ?=
+ifeq ($(LINK_ALL),)
+XML_SONAME  := $(call soname,libxml2)
+CURL_SONAME := $(call soname,libcurl)
+override CPPFLAGS += $(XML_SONAME:%=-DXML_SONAME=%) $(CURL_SONAME:%=-DCURL_SONAME=%)
+endif
 
 LIB_SRC  = $(wildcard lib/*.c lib/*/*.c)
 LIB_OBJ  = $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/model_table.o
@@ -113,13 +123,6 @@ $(BUILD)/%.o: %.c $(BUILD)/flags | $(HEADERS)
 
 $(BUILD)/%.o: $(BUILD)/%.c $(BUILD)/flags
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
-
-# The library that this one opens when it first needs it; linked where there is only a .a.
-XML_SONAME = $(shell readelf -d "$$($(CC) -print-file-name=libxml2.so)" 2>/dev/null | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
-XML_LINK  ?= $(if $(XML_SONAME),,yes)
-ifeq ($(XML_LINK),)
-$(BUILD)/lib/studio/xml_libxml2.o $(BUILD)/pic/lib/studio/xml_libxml2.o: override CPPFLAGS += -DXML_SONAME='"$(XML_SONAME)"'
-endif
 
 $(BUILD)/libprelabel.a: $(LIB_OBJ)
 	@rm -f $@

@@ -272,6 +272,7 @@ static int run_start(struct args *a)
 	a->started_s = clock_s();
 	if (store_job_newest(a->st, &a->last_job, &e) < 0)
 		err_clear(&e);          /* a store that can't be read is reported once it serves */
+	store_keep_little(a->st);
 	s.programs = programs[0] == '\0' ? NULL : programs;
 	s.conf = conf[0] == '\0' ? NULL : conf;
 	return supervisor_run(&s);

@@ -36,8 +36,8 @@ for f in "$BUILD/prelabel" "$BUILD/cgi/predict" "$BUILD/cgi/setup" "$BUILD/cgi/w
     x86_64) has "indirect branches checked" "$name" \
                 "$(objdump -d --no-show-raw-insn "$f" | grep -A 1 '<main>:$')" 'endbr64' ;;
     esac
-    case $name in cgi/*)
-        # What each start would pay for: libcurl 2 ms, libxml2 with ICU and libstdc++ 1.5 ms.
+    case $name in cgi/*|prelabel)
+        # What each start would pay for: libcurl 8 ms and 4 MB, libxml2 with ICU and libstdc++ 1.5 ms.
         # Those that a library brings count too.
         for lib in libcurl libxml2 libicuuc libstdc++ libssl; do
             n=$((n + 1))

@@ -24,7 +24,7 @@ objects=$(for p in $programs; do echo "$obj/cgi/$p.o"; done)
 mkdir -p "$obj"
 ln -sfn "$cache/include" "$obj/include"
 # shellcheck disable=SC2086
-$MAKE -s -j"$jobs" CC="$CC" BUILD="$obj" PKG_CFLAGS="-I$obj/include $("$PKG_CONFIG" --cflags json-c sqlite3 libsodium)" EXTRA_CFLAGS="$sections" XML_LINK=yes $objects "$obj/libprelabel.a"
+$MAKE -s -j"$jobs" CC="$CC" BUILD="$obj" PKG_CFLAGS="-I$obj/include $("$PKG_CONFIG" --cflags json-c sqlite3 libsodium)" EXTRA_CFLAGS="$sections" LINK_ALL=yes $objects "$obj/libprelabel.a"
 for p in $programs; do
     objcopy --redefine-sym main="${p}_main" "$obj/cgi/$p.o" "$obj/$p.main.o"
 done

@@ -403,7 +403,7 @@ void store_keep_little(struct store *st)
 {
 	struct err e = { 0 };
 
-	(void)exec(st, "PRAGMA cache_size = -128", &e);
+	(void)exec(st, "PRAGMA cache_size = -64", &e);
 }
 
 void store_close(struct store *st)

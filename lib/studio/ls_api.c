@@ -1,9 +1,9 @@
 /* ls_api.c - the calls prelabel makes to Label Studio, with libcurl. */
 #include "studio/ls_api.h"
 #include "base/clock.h"
+#include "base/curl.h"
 #include "base/json.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -75,7 +75,7 @@ static bool           curl_ready;       /* set in curl_start alone */
 
 static void curl_start(void)
 {
-	curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && sodium_init() >= 0;
+	curl_ready = curl_open() && sodium_init() >= 0;
 }
 
 /* ---- tokens ---- */

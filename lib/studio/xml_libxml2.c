@@ -49,7 +49,9 @@ static xmlParserInputPtr load_nothing(const char *url, const char *id, xmlParser
 #ifdef XML_SONAME
 static bool open_library(void)
 {
-	void *so = dlopen(XML_SONAME, RTLD_NOW | RTLD_LOCAL);
+#define TEXT(x) #x
+#define NAME(x) TEXT(x)
+	void *so = dlopen(NAME(XML_SONAME), RTLD_NOW | RTLD_LOCAL);
 	bool  all = so != NULL;
 
 	/* An object pointer read as a function's: what POSIX promises for dlsym(). */

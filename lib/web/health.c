@@ -1,10 +1,10 @@
 /* health.c - `prelabel health`: does the server of these settings answer? */
 #include "web/health.h"
 
+#include "base/curl.h"
 #include "base/json.h"
 #include "base/span.h"
 
-#include <curl/curl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,13 +82,13 @@ int health_ask(const struct env *env, struct health *h, struct err *e)
 {
 	const char *host = address(env->host);
 	struct err  why = { 0 };
-	CURL       *curl = curl_easy_init();
+	CURL       *curl = curl_open() ? curl_easy_init() : NULL;
 	int         rc;
 
 	snprintf(h->url, sizeof h->url, strchr(host, ':') != NULL ? "http://[%.255s]:%" PRId64 "/livez" : "http://%.255s:%" PRId64 "/livez",
 	         host, env->port);
 	h->seconds = 0;
-	if (curl == NULL)
+	if (curl == NULL)       /* or libcurl is missing: the log says so */
 		return err_memory(e);
 	rc = ask(curl, h, &why);
 	curl_easy_cleanup(curl);

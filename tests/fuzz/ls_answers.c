@@ -7,6 +7,7 @@
  *
  * No message holds the key, even where an answer does.
  */
+#undef CURL_SONAME      /* linked here */
 #include <stdint.h>
 #include "base/clock.h"
 
