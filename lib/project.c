@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "serving.h"
+#include "studio/config_elements.h"
 #include "studio/label_config.h"
 
 #include <sodium.h>
@@ -19,12 +20,17 @@ static void hash_of(struct span xml, char hex[65])
 	sodium_bin2hex(hex, 65, sum, sizeof sum);
 }
 
-bool project_has_config(const struct project *p, struct span xml)
+static bool is_kept(const struct project *p, struct span xml)
 {
 	char hex[65];
 
 	hash_of(xml, hex);
 	return p->config_hash.p != NULL && span_is(p->config_hash, hex);
+}
+
+bool project_has_config(const struct project *p, struct span xml)
+{
+	return p->config_elements.p != NULL && is_kept(p, xml);
 }
 
 bool project_settings_changed(const struct project *p, const struct env *env)
@@ -52,12 +58,12 @@ static bool same_labels(struct span json, const struct control_tag *control, str
 }
 
 /* Did the config before teach as many labels a text, and read texts in the same way? */
-static bool same_reading(struct span xml, const struct label_config *config)
+static bool same_reading(const struct project *p, const struct label_config *config)
 {
 	struct label_config *before;
 	bool                 same = true;
 
-	if (config->choices == NULL || label_config_parse(&before, xml, NULL) < 0)
+	if (config->choices == NULL || label_config_replay(&before, p->label_config, p->config_elements, NULL) < 0)
 		return true;
 	if (before->choices != NULL)
 		same = control_multiple(before->choices) == control_multiple(config->choices) &&
@@ -86,18 +92,22 @@ int project_configure(struct store *st, const struct env *env, const struct proj
 	struct model_settings     settings;
 	struct label_config      *config;
 	struct arena              a;
-	struct buf                labels;
+	struct buf                labels, elements;
 	const char               *reason;
 	char                      hex[65];
+	const bool                had = is_kept(p, xml);      /* by an older release, without its elements */
 	bool                      served;
 	int                       rc = -1;
 
 	if (changed != NULL)
 		*changed = false;
-	if (project_has_config(p, xml))
+	if (had && p->config_elements.p != NULL)
 		return 0;
-	if (label_config_parse(&config, xml, e) < 0)
-		return -1;
+	buf_init(&elements, CONFIG_ELEMENTS_MAX);
+	if (label_config_record(&config, xml, &elements, had ? NULL : e) < 0) {
+		buf_clear(&elements);
+		return had ? 0 : -1;
+	}
 	arena_init(&a, LABELS_BYTES_MAX);
 	buf_init(&labels, LABELS_BYTES_MAX);
 	choices = config->choices;
@@ -112,14 +122,15 @@ int project_configure(struct store *st, const struct env *env, const struct proj
 	if (buf_check(&labels, "the label set", e) == 0 &&
 	    store_project_config(st, p->row, xml, hex, choices == NULL ? NULL : choices->name,
 	                         choices == NULL ? NULL : config->text->value, buf_span(&labels),
-	                         reason, choices != NULL && control_multiple(choices), e) == 0) {
+	                         reason, choices != NULL && control_multiple(choices), buf_span(&elements), e) == 0) {
 		rc = 0;
-		if (p->label_config.p != NULL && p->updates > 0 && served &&
-		    (!same_labels(p->labels, choices, &a) || !same_reading(p->label_config, config)))
+		if (!had && p->label_config.p != NULL && p->updates > 0 && served &&
+		    (!same_labels(p->labels, choices, &a) || !same_reading(p, config)))
 			rc = store_job_queue(st, p->row, "labels", clock_s(), NULL, e);
 	}
 	if (changed != NULL)
-		*changed = rc == 0;
+		*changed = rc == 0 && !had;
+	buf_clear(&elements);
 	buf_clear(&labels);
 	arena_clear(&a);
 	label_config_free(config);

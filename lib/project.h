@@ -14,7 +14,7 @@
 int project_configure(struct store *st, const struct env *env, const struct project *p, struct span xml,
                       bool *changed, struct err *e);
 
-/* Is `xml` what is kept? */
+/* Is `xml` what is kept, with its elements (older releases kept none)? */
 bool project_has_config(const struct project *p, struct span xml);
 
 /* Was the version in force trained with other settings than these? */

@@ -221,7 +221,7 @@ static int count(struct gathering *g, const struct project *p, struct line *l, s
 	names = serving_kinds(g->env, p, &a);
 	rc = store_project_counts(g->st, p->row, &counts, e);
 	if (rc == 0)
-		rc = label_config_parse(&config, p->label_config.p == NULL ? SPAN("<View/>") : p->label_config, e);
+		rc = label_config_replay(&config, p->label_config.p == NULL ? SPAN("<View/>") : p->label_config, p->config_elements, e);
 	if (rc == 0 && l->version != 0)
 		rc = serving_version(g->env, config, names, &v, l->text, e);
 	if (rc == 0)

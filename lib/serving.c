@@ -239,6 +239,12 @@ static int give_up_version(struct store *st, struct project *p, struct arena *a,
 	return store_project_get(st, p->row, a, p, e);
 }
 
+/* What is kept of the elements of this very config. */
+static struct span elements_of(const struct project *p, struct span label_config)
+{
+	return p != NULL && span_eq(p->label_config, label_config) ? p->config_elements : (struct span){ NULL, 0 };
+}
+
 static int make(struct store *st, const struct env *env, struct project *p, struct arena *a,
                 struct span label_config, const char *names, bool in_part, struct entry **out, struct err *e)
 {
@@ -248,7 +254,7 @@ static int make(struct store *st, const struct env *env, struct project *p, stru
 
 	if (en == NULL)
 		return err_memory(e);
-	if (label_config_parse(&en->config, label_config, e) < 0)
+	if (label_config_replay(&en->config, label_config, elements_of(p, label_config), e) < 0)
 		goto fail;
 	en->s.config = en->config;
 	serving_settings(env, p, &en->s.settings);

@@ -142,7 +142,7 @@ static json_object *version_document(const struct version *v, const char *text, 
 /* The config to name versions by; one without Choices where none is known. */
 static int config_of(const struct project *p, struct label_config **config, struct err *e)
 {
-	return label_config_parse(config, p->label_config.p == NULL ? SPAN("<View/>") : p->label_config, e);
+	return label_config_replay(config, p->label_config.p == NULL ? SPAN("<View/>") : p->label_config, p->config_elements, e);
 }
 
 static int version_text(const struct env *env, const struct project *p, const struct label_config *config,

@@ -17,7 +17,7 @@ SELECT row FROM project ORDER BY id, row;
 SELECT p.id, p.created_s, p.title, p.label_config, p.config_hash, p.labels, p.reason,
        p.updates, p.updates_trained, p.unread, p.webhook_s, p.fetched_s, p.fetch_error,
        v.row, v.number, v.kind, v.formats, v.examples_hash, v.token_pattern, v.logreg_c, v.labels, v.n_examples, v.created_s,
-       p.fetch_ms, p.extra_params, p.uncertainty, p.api_s, p.row
+       p.fetch_ms, p.extra_params, p.uncertainty, p.api_s, p.row, p.config_elements
   FROM project p
   JOIN v_in_force f ON f.project = p.row LEFT JOIN model_version v ON v.row = f.version
  WHERE p.row = CASE WHEN ?1 IS NOT NULL THEN ?1
@@ -35,8 +35,9 @@ INSERT INTO project (id, created_s) VALUES (?1, ?2);
 -- project_time: ?1 row, ?2 created_s.
 UPDATE project SET created_s = ?2 WHERE row = ?1;
 
--- project_config: ?1 row, ?2 label_config, ?3 config_hash, ?4 control, ?5 text_key, ?6 labels, ?7 reason, ?8 multiple.
-UPDATE project SET label_config = ?2, config_hash = ?3, control = ?4, text_key = ?5, labels = ?6, reason = ?7, multiple = ?8
+-- project_config: ?1 row, ?2 label_config, ?3 config_hash, ?4 control, ?5 text_key, ?6 labels, ?7 reason, ?8 multiple, ?9 config_elements.
+UPDATE project SET label_config = ?2, config_hash = ?3, control = ?4, text_key = ?5, labels = ?6, reason = ?7, multiple = ?8,
+       config_elements = ?9
  WHERE row = ?1;
 
 -- project_extra: ?1 row, ?2 extra_params or NULL.
@@ -138,7 +139,7 @@ SELECT (SELECT count(*) FROM annotation WHERE project = ?1 AND deleted = 0),
 SELECT p.row, p.id, p.created_s, p.label_config, p.config_hash, p.extra_params, p.updates, p.updates_trained, p.webhook_s,
        v.row, v.number, v.formats, v.examples_hash, v.created_s, v.accuracy,
        (SELECT l.train_seconds FROM model_version l WHERE l.project = p.row ORDER BY l.number DESC LIMIT 1),
-       (SELECT max(e.row) FROM event e WHERE e.project = p.row)
+       (SELECT max(e.row) FROM event e WHERE e.project = p.row), p.config_elements
   FROM project p
   JOIN v_in_force f ON f.project = p.row LEFT JOIN model_version v ON v.row = f.version
  ORDER BY p.row;

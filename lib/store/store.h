@@ -66,6 +66,7 @@ struct project {
 	int64_t     row, id, created_s;         /* created_s: STORE_NULL, not told yet */
 	struct span title, label_config;        /* p NULL: none */
 	struct span config_hash;                /* hexadecimal SHA-256 of label_config */
+	struct span config_elements;            /* what label_config_record() made of it; p NULL: nothing yet */
 	struct span labels;                     /* JSON array of the first Choices' labels */
 	struct span extra_params;               /* JSON; what was entered for the backend in Label Studio */
 	struct span reason;                     /* why nothing can be predicted or trained */
@@ -102,7 +103,7 @@ int store_project_rows(struct store *st, struct arena *a, int64_t **rows, size_t
  * number of the labels may be chosen. */
 int store_project_config(struct store *st, int64_t row, struct span label_config, const char *config_hash,
                          const char *control, const char *text_key, struct span labels,
-                         const char *reason, bool multiple, struct err *e);
+                         const char *reason, bool multiple, struct span config_elements, struct err *e);
 /* p NULL: none. */
 int store_project_extra(struct store *st, int64_t row, struct span extra_params, struct err *e);
 int store_project_title(struct store *st, int64_t row, struct span title, struct err *e);

@@ -563,7 +563,7 @@ static int get_project(struct store *st, int64_t row, int64_t id, int64_t create
 	     column_copy(s, 4, a, &p->config_hash, e) < 0 || column_copy(s, 5, a, &p->labels, e) < 0 ||
 	     column_copy(s, 6, a, &p->reason, e) < 0 || column_copy(s, 12, a, &p->fetch_error, e) < 0 ||
 	     column_copy(s, 15, a, &p->version.kind, e) < 0 || column_copy(s, 16, a, &p->version.formats, e) < 0 ||
-	     column_copy(s, 24, a, &p->extra_params, e) < 0 ||
+	     column_copy(s, 24, a, &p->extra_params, e) < 0 || column_copy(s, 28, a, &p->config_elements, e) < 0 ||
 	     column_copy(s, 17, a, &p->version.examples_hash, e) < 0 ||
 	     column_copy(s, 18, a, &p->version.token_pattern, e) < 0 ||
 	     column_copy(s, 20, a, &p->version.labels, e) < 0 ? -1 : 0;
@@ -629,10 +629,10 @@ int store_project_rows(struct store *st, struct arena *a, int64_t **rows, size_t
 
 int store_project_config(struct store *st, int64_t row, struct span label_config, const char *config_hash,
                          const char *control, const char *text_key, struct span labels,
-                         const char *reason, bool multiple, struct err *e)
+                         const char *reason, bool multiple, struct span config_elements, struct err *e)
 {
-	return change(st, SQL_PROJECT_CONFIG, e, "isttt" "sti", row, label_config, config_hash, control, text_key,
-	              labels, reason, (int64_t)multiple) < 0 ? -1 : 0;
+	return change(st, SQL_PROJECT_CONFIG, e, "isttt" "stis", row, label_config, config_hash, control, text_key,
+	              labels, reason, (int64_t)multiple, config_elements) < 0 ? -1 : 0;
 }
 
 int store_project_extra(struct store *st, int64_t row, struct span extra_params, struct err *e)
@@ -1360,7 +1360,7 @@ static struct store_report report_row(sqlite3_stmt *s)
 	return (struct store_report){
 		.project = { .row = column_int(s, 0), .id = column_int(s, 1), .created_s = column_int(s, 2),
 			.label_config = column_span(s, 3), .config_hash = column_span(s, 4), .extra_params = column_span(s, 5),
-			.updates = column_int(s, 6), .updates_trained = column_int(s, 7), .webhook_s = column_int(s, 8),
+			.config_elements = column_span(s, 17), .updates = column_int(s, 6), .updates_trained = column_int(s, 7), .webhook_s = column_int(s, 8),
 			.version = { .row = sqlite3_column_int64(s, 9), .number = sqlite3_column_int64(s, 10),
 				.formats = column_span(s, 11), .examples_hash = column_span(s, 12),
 				.created_s = sqlite3_column_int64(s, 13) } },

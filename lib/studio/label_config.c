@@ -1,9 +1,10 @@
 /*
  * label_config.c - Label Studio's labeling configuration (XML), parsed.
  *
- * xml.h tells us of start and end tags; no tree is built.  Elements are linked up in the
- * config's own arena and laid out as arrays at the end, so that the memory is a
- * small multiple of the text whatever the text is.
+ * libxml2 (xml.h), or what was kept of what it told (config_elements.h), tells us of
+ * start and end tags; no tree is built.  Elements are linked up in the config's own arena
+ * and laid out as arrays at the end, so that the memory is a small multiple of the text
+ * whatever the text is.
  *
  * What libxml2 2.9 does slowly or dangerously is refused before it sees the
  * text: a document type (300 KB of entities made it take 2.5 GB; others made it
@@ -13,6 +14,7 @@
 #include "studio/label_config.h"
 #include "base/arena.h"
 #include "base/json.h"
+#include "studio/config_elements.h"
 #include "studio/xml.h"
 
 #include <sodium.h>
@@ -564,7 +566,10 @@ static int assemble(struct builder *b, struct label_config *config)
 	return choose(b, config);
 }
 
-int label_config_parse(struct label_config **config, struct span xml, struct err *e)
+/* From the elements kept of it, where there are; else by libxml2, which are then kept
+ * where `record` is given. */
+static int build(struct label_config **config, struct span xml, struct span elements, struct buf *record,
+                 struct err *e)
 {
 	struct builder   *b;
 	struct whole     *w;
@@ -582,12 +587,13 @@ int label_config_parse(struct label_config **config, struct span xml, struct err
 	b->arena = &w->arena;
 	b->e = e;
 	ev.arg = b;
+	crypto_hash_sha256(w->config.hash, (const unsigned char *)xml.p, xml.len);
 	if ((rc = check_bytes(b, xml)) == 0 && has_doctype(xml))
 		rc = refuse_doctype(b);
 	if (rc == 0)
-		rc = xml_plain(xml, &ev);
-	if (rc == 1)
-		rc = xml_read(xml, &ev, e);
+		rc = elements.p != NULL ? config_elements_replay(elements, w->config.hash, &ev)
+		   : record != NULL     ? config_elements_record(xml, w->config.hash, &ev, record, e)
+		                        : xml_read(xml, &ev, e);
 	if (rc == 0)
 		rc = assemble(b, &w->config);
 	if (rc == 0) {
@@ -595,13 +601,30 @@ int label_config_parse(struct label_config **config, struct span xml, struct err
 		rc = w->config.xml.p == NULL ? err_memory(e) : 0;
 	}
 	free(b);
-	if (rc < 0) {
+	if (rc != 0) {
 		label_config_free(&w->config);
-		return -1;
+		return rc;
 	}
-	crypto_hash_sha256(w->config.hash, (const unsigned char *)xml.p, xml.len);
 	*config = &w->config;
 	return 0;
+}
+
+int label_config_parse(struct label_config **config, struct span xml, struct err *e)
+{
+	return build(config, xml, (struct span){ NULL, 0 }, NULL, e);
+}
+
+int label_config_record(struct label_config **config, struct span xml, struct buf *elements, struct err *e)
+{
+	return build(config, xml, (struct span){ NULL, 0 }, elements, e);
+}
+
+/* Whatever is wrong with what was kept: the text decides. */
+int label_config_replay(struct label_config **config, struct span xml, struct span elements, struct err *e)
+{
+	if (elements.p != NULL && build(config, xml, elements, NULL, NULL) == 0)
+		return 0;
+	return label_config_parse(config, xml, e);
 }
 
 void label_config_free(struct label_config *config)

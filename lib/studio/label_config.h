@@ -72,6 +72,13 @@ struct label_config {
 
 /* -1: ERR_SHAPE when it is not XML, has a document type or exceeds a limit. */
 int  label_config_parse(struct label_config **config, struct span xml, struct err *e);
+
+/* The same, and appends the elements that were read, to be stored; `elements` is of use
+ * only after 0.  And the config from them again, without libxml2; where they are none
+ * (p NULL), damaged or not of this xml, it is parsed. */
+int  label_config_record(struct label_config **config, struct span xml, struct buf *elements, struct err *e);
+int  label_config_replay(struct label_config **config, struct span xml, struct span elements, struct err *e);
+
 void label_config_free(struct label_config *config);      /* NULL allowed */
 
 /* The form that models get (interface.md "The parsed label config"):

@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include "base/json.h"
+#include "studio/config_elements.h"
 #include "studio/label_config.h"
 
 #include <libxml/parser.h>
@@ -67,6 +68,25 @@ static void must_come_back(const struct control_tag *choices)
 	buf_clear(&b);
 }
 
+/* What is kept of its elements makes the same config again. */
+static void must_be_kept(const struct label_config *c, struct span json)
+{
+	struct label_config *recorded, *again;
+	struct buf           elements, b;
+	struct err           e = { 0 };
+
+	buf_init(&elements, CONFIG_ELEMENTS_MAX);
+	buf_init(&b, (size_t)1 << 28);
+	must(label_config_record(&recorded, c->xml, &elements, &e) == 0);
+	must(label_config_replay(&again, c->xml, buf_span(&elements), &e) == 0);
+	label_config_put_json(again, &b);
+	must(span_eq(buf_span(&b), json) && (again->choices == NULL) == (c->choices == NULL));
+	label_config_free(recorded);
+	label_config_free(again);
+	buf_clear(&b);
+	buf_clear(&elements);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct span    xml = { (const char *)data, size };
@@ -93,6 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	label_config_put_json(c, &b);
 	root = fuzz_must_be_json(buf_span(&b));
 	must(json_type(root) == JSON_OBJECT);
+	must_be_kept(c, buf_span(&b));
 	buf_clear(&b);
 	label_config_free(c);
 	return 0;

@@ -1,9 +1,13 @@
 """test_predict.py - POST /predict: one entry a task, in order, within the labels of the config."""
+import contextlib
 import json
 import math
 import os
+import re
+import sqlite3
+import tempfile
 
-from harness import SLOW, Project, Server, both, check, entries, feed, label_of, number, review, train, wrong_predictions
+from harness import BUILD, SLOW, Cgi, Project, Server, both, check, entries, feed, label_of, number, review, train, wrong_predictions
 
 
 def trained(open_backend, p, n=12, **kw):
@@ -144,6 +148,58 @@ def t_label_config_absent(open_backend):
         # null stands for absent or is a wrong type: both are readings of interface.md.
         a = b.post("/predict", dict(body, label_config=None))
         check("label_config null: the stored one, or 422", a.status in (200, 422), a)
+
+
+def t_elements_that_are_kept():
+    """A plain CGI program needs no libxml2 for the config that is kept; one that differs, or was kept by an older prelabel, is parsed."""
+    p, other = Project(1), Project(1, ["positive", "negative", "neutral"])
+    with open(os.path.join(BUILD, "cgi/predict"), "rb") as f:
+        library = re.search(rb"libxml2\.so[.0-9]*", f.read())
+    if library is None:
+        return                      # linked: nothing is opened
+    with Cgi() as b, tempfile.TemporaryDirectory() as none:
+        open(os.path.join(none, library[0].decode()), "w").close()
+
+        def asked(project=p, without=False, **kw):
+            if without:
+                b.env["LD_LIBRARY_PATH"] = none
+            try:
+                return b.post("/predict", project.predict_body(["a positive thing"], **kw))
+            finally:
+                b.env.pop("LD_LIBRARY_PATH", None)
+
+        def kept(value=None):
+            if value is not None:
+                with contextlib.closing(sqlite3.connect(b.dir + "/prelabel.sqlite3")) as db:
+                    db.execute("update project set config_elements = " + value)
+                    db.commit()
+            return b.db("select config_elements from project")[0][0]
+
+        v = b.version(p)
+        elements, answer = kept(), asked()
+        check("elements are kept, as JSON", elements is not None and [e[0] for e in json.loads(elements)[1:] if e] ==
+              ["View", "Text", "Choices", "Choice", "Choice"], elements)
+        for name, kw in (("with the config", {}), ("without", {"drop": ["label_config"]})):
+            a = asked(without=True, **kw)
+            check(f"{name}, and without libxml2: the same answer", a.status == 200 and a.body == answer.body, a)
+        a = asked(other, without=True)
+        check("another config, without libxml2: 503", a.status == 503, a)
+        a = asked(other)
+        check("another config is parsed", not wrong_predictions(a, 1, other), a)
+        for name, value in (("an older row", "NULL"), ("damaged", "replace(config_elements, 'positive', 'positivf')"),
+                            ("cut off", "substr(config_elements, 1, 90)"), ("empty", "''"), ("not JSON", "'x'"),
+                            ("another config's", "'" + kept().replace("'", "''") + "x'")):
+            broken, a, missing = kept(value), asked(), asked(without=True)
+            check(f"{name}: the config is parsed", a.body == answer.body and missing.status == 503, (a, missing))
+            check(f"{name}: /predict leaves it", kept() == broken)
+            kept("'" + elements.replace("'", "''") + "'")
+        kept("NULL")
+        check("an older row: /setup keeps the elements", b.version(p) == v and kept() == elements, kept())
+        kept("NULL")
+        b.hook(p.event("PROJECT_UPDATED"))
+        check("an older row: an event with the config keeps the elements", kept() == elements, kept())
+        b.version(other)
+        check("a new config: its elements", '"neutral"' in kept() and asked(other, without=True).status == 200, kept())
 
 
 @both

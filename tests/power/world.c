@@ -331,7 +331,7 @@ int run_forget(int project, struct err *e)
 
 /* `event` stands for the numbers of events, which a repetition makes anew. */
 static const char *const content_sql[] = {
-	"SELECT row, id, created_s, title, config_hash, control, text_key, labels, extra_params, reason, updates, unread, multiple, uncertainty FROM project ORDER BY row",
+	"SELECT row, id, created_s, title, config_hash, control, text_key, labels, extra_params, reason, updates, unread, multiple, uncertainty, config_elements FROM project ORDER BY row",
 	"SELECT project, id, data, updated_us, deleted <> 0 FROM task ORDER BY project, id",
 	"SELECT project, id, task, result, was_cancelled, ground_truth, completed_by, updated_us, deleted FROM annotation ORDER BY project, id",
 	"SELECT project, sum(changed) FROM event GROUP BY project HAVING sum(changed) > 0 ORDER BY project",

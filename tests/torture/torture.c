@@ -349,7 +349,7 @@ static void put_template(void)
  * as the first would have. */
 #define TABLE(what, from) "(SELECT group_concat(l, x'0a') FROM (SELECT " what " AS l " from "))"
 #define CORE \
-	"coalesce(" TABLE("p.id||' '||coalesce(title,'-')||' '||coalesce(config_hash,'-')||' '||coalesce(labels,'-')||' '||" \
+	"coalesce(" TABLE("p.id||' '||coalesce(title,'-')||' '||coalesce(config_hash,'-')||' '||coalesce(config_elements,'-')||' '||coalesce(labels,'-')||' '||" \
 	"coalesce(extra_params,'-')||' '||updates||' '||coalesce(reason,'-')", "FROM project p ORDER BY p.row") ",'')||x'0a'||" \
 	"coalesce(" TABLE("'task '||project||' '||id||' '||coalesce(data,'-')||' '||(deleted>0)", "FROM task ORDER BY project,id") ",'')||x'0a'||" \
 	"coalesce(" TABLE("'annotation '||project||' '||id||' '||coalesce(task,'-')||' '||coalesce(result,'-')||' '||was_cancelled||deleted", \

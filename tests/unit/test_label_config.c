@@ -1,5 +1,6 @@
 /* test_label_config.c - labeling configs, real ones and hostile ones
  * (tests/data/configs/). */
+#include "studio/config_elements.c"
 #include "studio/label_config.c"
 
 #include <libxml/parser.h>
@@ -694,142 +695,282 @@ static void test_threads(void **state)
 	buf_clear(&b);
 }
 
-/* ---- two readers of XML ---- */
+/* ---- the elements that are kept ---- */
 
-static int told_start(void *arg, const char *name, const char *const *attrs)
+static void same_text(const char *a, const char *b)
 {
-	buf_addf(arg, "<%s", name);
-	for (; attrs[0] != NULL; attrs += 2)
-		buf_addf(arg, "|%s=%s", attrs[0], attrs[1] == NULL ? "" : attrs[1]);
-	buf_addc(arg, '>');
-	return 0;
+	assert_int_equal(a == NULL, b == NULL);
+	if (a != NULL)
+		assert_string_equal(a, b);
 }
 
-static void told_end(void *arg)
+static void same_object(const struct object_tag *a, const struct object_tag *b)
 {
-	buf_adds(arg, "</>");
+	same_text(a->name, b->name);
+	same_text(a->type, b->type);
+	same_text(a->value, b->value);
+	same_text(a->value_type, b->value_type);
+	same_text(a->text_key, b->text_key);
 }
 
-/* What the plain one takes, libxml2 takes as well, with the same elements.  Was it taken? */
-static bool both(struct span xml)
+static void same_control(const struct control_tag *a, const struct control_tag *b)
 {
-	struct buf        plain, whole;
-	struct xml_events ev = { told_start, told_end, &plain };
-	struct err        e = { 0 };
-	int               rc;
-
-	buf_init(&plain, 1 << 24);
-	buf_init(&whole, 1 << 24);
-	rc = xml_plain(xml, &ev);
-	assert_true(rc == 0 || rc == 1);
-	ev.arg = &whole;
-	if (rc == 0) {
-		if (xml_read(xml, &ev, &e) < 0)
-			fail_msg("libxml2 refuses %.*s: %s", (int)xml.len, xml.p, e.msg);
-		if (!span_eq(buf_span(&plain), buf_span(&whole)))
-			fail_msg("%.*s\nplain: %.*s\nlibxml2: %.*s", (int)xml.len, xml.p, (int)plain.len, plain.p,
-			         (int)whole.len, whole.p);
-	} else {
-		assert_int_equal(plain.len, 0);
+	same_text(a->name, b->name);
+	same_text(a->type, b->type);
+	same_text(a->choice, b->choice);
+	assert_int_equal(a->n_to_name, b->n_to_name);
+	for (size_t i = 0; i < a->n_to_name; i++)
+		same_text(a->to_name[i], b->to_name[i]);
+	assert_int_equal(a->n_inputs, b->n_inputs);
+	for (size_t i = 0; i < a->n_inputs; i++)
+		same_object(a->inputs[i], b->inputs[i]);
+	assert_int_equal(a->n_labels, b->n_labels);
+	for (size_t i = 0; i < a->n_labels; i++) {
+		same_text(a->labels[i].name, b->labels[i].name);
+		assert_int_equal(a->labels[i].n_attrs, b->labels[i].n_attrs);
+		for (size_t k = 0; k < a->labels[i].n_attrs; k++) {
+			same_text(a->labels[i].attrs[k].name, b->labels[i].attrs[k].name);
+			same_text(a->labels[i].attrs[k].value, b->labels[i].attrs[k].value);
+		}
 	}
-	buf_clear(&plain);
-	buf_clear(&whole);
-	return rc == 0;
 }
 
-static void test_plain(void **state)
+static void same_config(const struct label_config *a, const struct label_config *b)
 {
-	static const struct { const char *xml; bool plain; } cases[] = {
-		{ "<a/>", true }, { " <a></a>\r\n", true }, { "<a b='1' c = \"&lt;&amp;&#38;&#x26;&quot;\"/>", true },
-		{ "<a b='\t\r\n\r\n\n&#10;&#9;x  y'/>", true }, { "<!-- x --><a><!----><b/> &amp; ]] > é </a><!-- -->", true },
-		{ "<a b='é&#233;&#x1F600;'></a >", true }, { "<a b='>'/>", true },
-		{ "", false }, { "a", false }, { "<a>", false }, { "<a/><b/>", false }, { "<a></b>", false }, { "<a/>x", false },
-		{ "<a b='1'c='2'/>", false }, { "<a b='1' b='2'/>", false }, { "<a b/>", false }, { "<a b=1/>", false },
-		{ "<a b='<'/>", false }, { "<a b='&nbsp;'/>", false }, { "<a>&nbsp;</a>", false }, { "<a b='&'/>", false },
-		{ "<a b='&#0;'/>", false }, { "<a b='&#xD800;'/>", false }, { "<a b='&#x110000;'/>", false }, { "<a b='&#;'/>", false },
-		{ "<a b='&#99999999999999;'/>", false }, { "<a b='&#XA;'/>", false }, { "<a>]]></a>", false },
-		{ "<a><!-- -- --></a>", false }, { "<!DOCTYPE a><a/>", false }, { "<?xml version='1.0'?><a/>", false },
-		{ "<a><![CDATA[x]]></a>", false }, { "<a b='\x01'/>", false }, { "<a b='\xff'/>", false },
-		{ "<a b='\xef\xbf\xbf'/>", false }, { "<\xc3\xa9/>", false }, { "<a:b/>", false }, { "<a xml:space='x'/>", false },
-		{ "<a b='1", false }, { "<a", false }, { "<", false }, { "<a></a", false }, { "<!--", false }, { "< a/>", false },
-	};
+	assert_int_equal(a->n_controls, b->n_controls);
+	for (size_t i = 0; i < a->n_controls; i++)
+		same_control(&a->controls[i], &b->controls[i]);
+	assert_int_equal(a->choices == NULL, b->choices == NULL);
+	if (a->choices != NULL) {
+		assert_int_equal(a->choices - a->controls, b->choices - b->controls);
+		same_object(a->text, b->text);
+	}
+	same_text(a->reason, b->reason);
+	assert_true(span_eq(a->xml, b->xml));
+	assert_memory_equal(a->hash, b->hash, sizeof a->hash);
+}
+
+/* From what is kept and nothing else; NULL: it is not taken. */
+static struct label_config *replayed(struct span xml, struct span elements)
+{
+	struct label_config *config = NULL;
+
+	return build(&config, xml, elements, NULL, NULL) == 0 ? config : NULL;
+}
+
+/* Parsed, recorded and replayed is one.  Was it taken? */
+static bool all_the_same(struct span xml)
+{
+	struct label_config *config[3] = { NULL };
+	struct buf           elements;
+	bool                 taken = label_config_parse(&config[0], xml, NULL) == 0;
+
+	buf_init(&elements, CONFIG_ELEMENTS_MAX);
+	assert_int_equal(label_config_record(&config[1], xml, &elements, NULL), taken ? 0 : -1);
+	if (taken) {
+		config[2] = replayed(xml, buf_span(&elements));
+		if (config[2] == NULL)
+			fail_msg("%.*s: not replayed from %.*s", (int)xml.len, xml.p, (int)elements.len, elements.p);
+		same_config(config[0], config[1]);
+		same_config(config[0], config[2]);
+	}
+	for (size_t i = 0; i < countof(config); i++)
+		label_config_free(config[i]);
+	buf_clear(&elements);
+	return taken;
+}
+
+static void test_replayed(void **state)
+{
 	static const char *const files[] = {
-		"dynamic.xml", "image.xml", "ner.xml", "sentiment.xml", "two_choices.xml",
+		"dynamic.xml", "image.xml", "ner.xml", "reviews.xml", "sentiment.xml", "two_choices.xml", "hostile_xinclude.xml",
+		"hostile_dtd.xml", "hostile_external.xml", "hostile_laughs.xml", "hostile_parameter.xml",
 	};
 
 	(void)state;
-	for (size_t i = 0; i < countof(cases); i++)
-		if (both(span_of(cases[i].xml)) != cases[i].plain)
-			fail_msg("%s", cases[i].xml);
 	for (size_t i = 0; i < countof(files); i++) {
 		struct buf b;
 
 		read_file(&b, files[i]);
-		assert_true(both(buf_span(&b)));
+		assert_true(all_the_same(buf_span(&b)) == (i < 7));
+		buf_clear(&b);
+	}
+	/* The largest there are. */
+	for (int which = 0; which < 10; which++) {
+		struct buf b;
+
+		make_worst(&b, which);
+		(void)all_the_same(buf_span(&b));
 		buf_clear(&b);
 	}
 }
 
-/* As many nested as it takes, and one more; as many attributes. */
-static void test_plain_limits(void **state)
+static uint64_t next_random(uint64_t *seed)
 {
-	struct buf b;
-
-	(void)state;
-	for (int n = 99; n <= 101; n++) {
-		buf_init(&b, 1 << 20);
-		for (int i = 0; i < n; i++)
-			buf_adds(&b, "<a>");
-		for (int i = 0; i < n; i++)
-			buf_adds(&b, "</a>");
-		assert_true(both(buf_span(&b)) == (n <= 100));
-		buf_clear(&b);
-	}
-	for (int n = 63; n <= 65; n++) {
-		buf_init(&b, 1 << 20);
-		buf_adds(&b, "<a");
-		for (int i = 0; i < n; i++)
-			buf_addf(&b, " b%d='&#%d;'", i, i + 32);
-		buf_adds(&b, "/>");
-		assert_true(both(buf_span(&b)) == (n <= 64));
-		buf_clear(&b);
-	}
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	return *seed ^= *seed << 17;
 }
 
 /* Texts made of pieces, most of them nearly right. */
-static void test_plain_random(void **state)
+static void test_replayed_random(void **state)
 {
 	static const char *const pieces[] = {
-		"<a>", "</a>", "<b/>", "<a ", "x='1'", "y=\"&amp;\"", " ", "\r\n", ">", "/>", "<!--", "-->", "-", "&lt;", "&#65;",
-		"&#x26;", "]]>", "]]", "<a x='&#10; \n'>", "</a >", "\xc3\xa9", "\xe2\x80\xa8", "'", "\"", "=", "&", ";", "<", "text",
-		"\xef\xbf\xbd", "<a><b/></a>", "x:y='1'", "<?p?>", "\x7f", "\xc2\x85",
+		"<Choice value='a'/>", "<Choice value=\"&amp;&#38;b&#x26;\" alias='&lt;&quot;'/>", "<Choice alias='' value='\xc3\xa9'>",
+		"</Choice>", "<Choices name='c' toName='t, u'>", "</Choices>", "<Choices name='d&#10;' toName='t' choice='multiple'>",
+		"<Text name='u' value='$&#38;'/>", "<View a='\t\r\n&#9;&#13; x' b=''>", "</View>", "<!-- <a/> -->", "<![CDATA[<a>]]>",
+		"<Label value='\\u0000'/>", "<HyperText name='t' value='$h' valueType='text'/>", "text", "<?p?>", "<x:y xmlns:x='z' x:w='1'/>",
+		"<Choice value='&#x1F600;\xe2\x80\xa8\x7f'/>", "<", "'", "&", "<Choice value=\"'\"/>",
 	};
 	uint64_t seed = 88172645463325252u;
 	size_t   taken = 0;
 
 	(void)state;
-	for (int round = 0; round < 40000; round++) {
-		char   text[256], copy[256];
-		size_t n = 0, wrap = (seed >> 20) % 4 != 0;
+	for (int round = 0; round < 20000; round++) {
+		char   text[1200], copy[1200];
+		size_t n = (size_t)snprintf(text, sizeof text, "<View><Text name='t' value='$t'/><Choices name='e' toName='t'>");
 
-		if (wrap)
-			n += (size_t)snprintf(text, sizeof text, "<v>");
-		for (int i = 0; i < 6; i++) {
-			const char *piece;
-
-			seed ^= seed << 13;
-			seed ^= seed >> 7;
-			seed ^= seed << 17;
-			piece = pieces[seed % countof(pieces)];
-			if (seed >> 40 & 1)
-				n += (size_t)snprintf(text + n, sizeof text - n, "%s", piece);
-		}
-		if (wrap)
-			n += (size_t)snprintf(text + n, sizeof text - n, "</v>");
+		for (int i = 0; i < 5; i++)
+			if (next_random(&seed) % 4 != 0)
+				n += (size_t)snprintf(text + n, sizeof text - n, "%s", pieces[next_random(&seed) % countof(pieces)]);
+		n += (size_t)snprintf(text + n, sizeof text - n, "</Choices></View>");
 		memcpy(copy, text, n);
-		taken += both((struct span){ copy, n });
+		taken += all_the_same((struct span){ copy, n });
 	}
-	assert_true(taken > 4000);
+	assert_in_range(taken, 3000, 19000);
+}
+
+/* Damage of every byte, every length, another config's: the text is read. */
+static void test_damaged_elements(void **state)
+{
+	struct label_config *whole, *config = NULL;
+	struct buf           xml, elements;
+
+	(void)state;
+	read_file(&xml, "sentiment.xml");
+	buf_init(&elements, CONFIG_ELEMENTS_MAX);
+	assert_int_equal(label_config_record(&whole, buf_span(&xml), &elements, NULL), 0);
+	for (size_t i = 0; i <= elements.len; i++)
+		for (int bit = 0; bit < 9; bit++) {
+			const size_t len = bit < 8 ? elements.len : i;
+			char        *kept = malloc(len + 1);         /* no byte too many for ASan */
+
+			assert_non_null(kept);
+			memcpy(kept, elements.p, len);
+			if (bit < 8 && i < len)
+				kept[i] = (char)(kept[i] ^ 1 << bit);
+			kept = realloc(kept, len == 0 ? 1 : len);
+			config = replayed(buf_span(&xml), (struct span){ kept, len });
+			assert_int_equal(config != NULL, i == elements.len);
+			label_config_free(config);
+			if (bit == (int)(i % 9)) {
+				assert_int_equal(label_config_replay(&config, buf_span(&xml), (struct span){ kept, len }, NULL), 0);
+				same_config(whole, config);
+				label_config_free(config);
+			}
+			free(kept);
+		}
+	assert_null(replayed(SPAN("<View/>"), buf_span(&elements)));
+	label_config_free(whole);
+	buf_clear(&elements);
+	buf_clear(&xml);
+}
+
+/* With the right sum. */
+static void forge(struct buf *b, struct span xml, struct span body)
+{
+	unsigned char hash[32];
+	char          sum[SUM_LEN + 1];
+	struct buf    summed;
+
+	buf_init(&summed, CONFIG_ELEMENTS_MAX * 2);
+	buf_adds(&summed, "\"");
+	buf_add(&summed, body.p, body.len);
+	crypto_hash_sha256(hash, (const unsigned char *)xml.p, xml.len);
+	sum_of(buf_span(&summed), hash, sum);
+	buf_init(b, CONFIG_ELEMENTS_MAX * 2);
+	buf_addf(b, "[\"%s", sum);
+	buf_add(b, summed.p, summed.len);
+	buf_clear(&summed);
+	assert_int_equal(b->failed, ERR_OK);
+}
+
+static bool forged(struct span xml, struct span body)
+{
+	struct label_config *config;
+	struct buf           b;
+
+	forge(&b, xml, body);
+	config = replayed(xml, buf_span(&b));
+	label_config_free(config);
+	buf_clear(&b);
+	return config != NULL;
+}
+
+/* What somebody wrote into the store with a sum that is right: the form and the limits
+ * hold all the same. */
+static void test_forged_elements(void **state)
+{
+	static const char *const odd[] = {
+		"", "]", ",0]", ",[\"a\"]]", ",[\"a\"],0,0]", ",[\"a\"],0,[\"b\"],0]", ",[\"a\"],0", ",[\"a\"],0]]", ",[\"a\"],1]",
+		",[\"a\"],null]", ",[\"a\"],\"0\"]", ",[\"a\"],0.0]", ",[],0]", ",[\"a\",\"b\"],0]", ",[\"a\",\"b\",1],0]",
+		",[1],0]", ",[\"a\\u0000b\"],0]", ",[\"a\",\"b\",\"\\u0000\"],0]", ",[[\"a\"]],0]", ",{\"a\":1},0]", ",\"a\",0]",
+		",[\"a\"],0,]", ",[\"\xff\"],0]", ",[\"a\\\"],0]", ",[\"a\",],0]", ":[\"a\"],0]", ",[\"a\"],0}",
+	};
+	static const char *const names[] = { "Text", "name", "t", "value", "Choices", "toName", "Choice", "", "&#38;", "\\ud800", "é" };
+	const struct span xml = SPAN("<View/>");
+	uint64_t          seed = 4101842887655102017u;
+	struct buf        b;
+
+	(void)state;
+	assert_true(forged(xml, SPAN(",[\"a\"],0]")));
+	assert_true(forged(xml, SPAN(",[\"\",\"\",\"\"],[\"b\"],0,0] ")));
+	for (size_t i = 0; i < countof(odd); i++)
+		if (forged(xml, span_of(odd[i])))
+			fail_msg("%s", odd[i]);
+	for (int deep = 100; deep <= 101; deep++) {
+		buf_init(&b, 1 << 20);
+		for (int i = 0; i < deep; i++)
+			buf_adds(&b, ",[\"a\"]");
+		for (int i = 0; i < deep; i++)
+			buf_adds(&b, ",0");
+		buf_addc(&b, ']');
+		assert_true(forged(xml, buf_span(&b)) == (deep == 100));
+		buf_clear(&b);
+	}
+	for (int labels = 10000; labels <= 10001; labels++) {
+		buf_init(&b, 1 << 20);
+		buf_adds(&b, ",[\"c\",\"name\",\"c\",\"toName\",\"t\"]");
+		for (int i = 0; i < labels; i++)
+			buf_addf(&b, ",[\"Choice\",\"value\",\"%d\"],0", i);
+		buf_adds(&b, ",0]");
+		assert_true(forged(xml, buf_span(&b)) == (labels == 10000));
+		buf_clear(&b);
+	}
+	/* Nothing of the text is too small for what is kept of it: memory has its limit. */
+	buf_init(&b, CONFIG_ELEMENTS_MAX * 2);
+	buf_adds(&b, ",[\"a\"");
+	while (b.len < CONFIG_ELEMENTS_MAX - 100)
+		buf_adds(&b, ",\"\",\"\"");
+	buf_adds(&b, "],0]");
+	(void)forged(xml, buf_span(&b));
+	buf_addf(&b, "%100s", "");
+	assert_false(forged(xml, buf_span(&b)));
+	buf_clear(&b);
+	for (int round = 0; round < 20000; round++) {
+		buf_init(&b, 1 << 20);
+		for (uint64_t n = next_random(&seed) % 12; n > 0; n--) {
+			buf_addf(&b, ",[\"%s\"", names[next_random(&seed) % countof(names)]);
+			for (uint64_t k = next_random(&seed) % 7; k > 0; k--)
+				buf_addf(&b, ",\"%s\"", names[next_random(&seed) % countof(names)]);
+			buf_adds(&b, next_random(&seed) % 2 == 0 ? "],0" : "]");
+		}
+		buf_adds(&b, ",0]" + (next_random(&seed) % 2) * 2);
+		if (b.len > 0 && next_random(&seed) % 2 == 0)
+			b.p[next_random(&seed) % b.len] ^= (char)(1 << next_random(&seed) % 8);
+		(void)forged(xml, buf_span(&b));
+		buf_clear(&b);
+	}
 }
 
 int main(void)
@@ -848,7 +989,8 @@ int main(void)
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_plain), cmocka_unit_test(test_plain_limits), cmocka_unit_test(test_plain_random),
+		cmocka_unit_test(test_replayed), cmocka_unit_test(test_replayed_random),
+		cmocka_unit_test(test_damaged_elements), cmocka_unit_test(test_forged_elements),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
