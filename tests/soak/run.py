@@ -269,6 +269,8 @@ def main():
     with b:
         threading.Thread(target=watch, daemon=True).start()
         began = time.monotonic()
+        for pid in range(1, PROJECTS + 1):
+            b.version(Project(pid))         # else one may be asked for its status before it is known
         warm = max(8000, min(REQUESTS // 4, 50000))
         ask(warm)
         settle(b)

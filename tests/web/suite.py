@@ -43,6 +43,8 @@ SKIPPED = (
     ("apache-cgid", "metrics: 400 annotations: bytes of", NO_WAL),
     ("apache-cgid", "metrics: metrics_store_damaged_under_way", NO_WAL),
     ("apache-fcgid apache-cgid lighttpd nginx systemd-sockets", "sync: found and trained on", "the reading after a start is that of `prelabel start`"),
+    *(("systemd systemd-sockets confined", f"promises: sandbox {how}", "the unit has a filter of its own") for how in ("off", "MODEL_COMMAND")),
+    ("apache-fcgid apache-cgid lighttpd nginx systemd-sockets", "reliability: down: it is tried again", "by the next event, or the timer"),
     ("lighttpd", "promises: sockets for their user alone", "their folder is the user's alone: /run/lighttpd"),
     ("apache-fcgid apache-cgid lighttpd nginx confined", "metrics: 12 by the server, 12 by CGI", OTHER_USER),
     ("apache-fcgid apache-cgid lighttpd nginx confined", "metrics: a CGI program tells the same", OTHER_USER),
