@@ -37,6 +37,7 @@ int context_store(struct context *c, struct store **st, struct err *e)
 	if (c->store != NULL && store_outdated(c->store)) {
 		store_close(c->store);
 		c->store = NULL;
+		c->kept.holds = false;      /* store_state() says nothing across connections */
 	}
 	if (c->store == NULL) {
 		if (store_open(&c->store, c->env->model_dir, BUSY_MS, e) < 0)

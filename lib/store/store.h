@@ -39,7 +39,8 @@ void store_keep_little(struct store *st);
 
 void store_close(struct store *st);           /* NULL allowed */
 
-/* Opened while its disk was mounted read-only, which it no longer is: to be opened anew. */
+/* Opened while its disk was mounted read-only, which it no longer is, or somebody has
+ * written to it elsewhere: to be opened anew. */
 bool store_outdated(const struct store *st);
 
 int  store_begin(struct store *st, struct err *e);          /* for writing */

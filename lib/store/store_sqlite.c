@@ -30,7 +30,8 @@ struct store {
 	char          path[4096];
 	bool          open_tx;
 	bool          wide;                /* its cache is that of a publishing, until the transaction ends */
-	bool          immutable;           /* opened as a file that nobody changes */
+	bool          immutable;           /* opened as a file that nobody changes: */
+	struct stat   file;                /* as it was then */
 	int           busy_ms;             /* how long a write waits for another's */
 	double        busy_since;          /* clock_monotonic() when this wait began */
 };
@@ -371,7 +372,7 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 	if (snprintf(st->path, sizeof st->path, "%s/" STORE_FILE, model_dir) >= (int)sizeof st->path)
 		err_set(e, ERR_USAGE, "MODEL_DIR is too long");
 	else if (make_file(st->path, e) == 0) {
-		st->immutable = never_changes(st->path);
+		st->immutable = stat(st->path, &st->file) == 0 && never_changes(st->path);
 		rc = st->immutable ? open_immutable(st)
 		     : sqlite3_open_v2(st->path, &st->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
 		                       NULL);
@@ -418,9 +419,14 @@ void store_close(struct store *st)
 	free(st);
 }
 
+/* Where the disk is mounted read-only for us alone, others write, too. */
 bool store_outdated(const struct store *st)
 {
-	return st->immutable && !never_changes(st->path);
+	struct stat now;
+
+	return st->immutable && (!never_changes(st->path) || stat(st->path, &now) < 0 || now.st_ino != st->file.st_ino ||
+	                         now.st_size != st->file.st_size || now.st_mtim.tv_sec != st->file.st_mtim.tv_sec ||
+	                         now.st_mtim.tv_nsec != st->file.st_mtim.tv_nsec);
 }
 
 static int begin(struct store *st, const char *sql, struct err *e)

@@ -1,5 +1,11 @@
 /* test_store.c - store.h: statements, rules of order, leases, versions, opening. */
+#include <string.h>
+#include <sys/statvfs.h>
+
+static int mounted(const char *path, struct statvfs *fs);
+#define statvfs(path, fs) mounted(path, fs)
 #include "../../lib/store/store_sqlite.c"
+#undef statvfs
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,6 +13,16 @@
 #include <cmocka.h>
 
 static char dir[] = "/tmp/prelabel-store.XXXXXX";
+
+static bool read_only;       /* as it is mounted for who opens a store now */
+
+static int mounted(const char *path, struct statvfs *fs)
+{
+	(void)path;
+	memset(fs, 0, sizeof *fs);
+	fs->f_flag = read_only ? ST_RDONLY : 0;
+	return 0;
+}
 
 /* A store of its own for each test. */
 static struct store *fresh(void)
@@ -252,6 +268,36 @@ static void a_project_is_found_and_read_at_once(void **state)
 	store_close(other);
 	arena_clear(&a);
 	store_close(st);
+}
+
+/* A container that has the folder read-only, beside another that writes. */
+static void a_store_that_is_read_only_here_may_change_elsewhere(void **state)
+{
+	struct store *st = fresh(), *reader;
+	struct err    e = { 0 };
+
+	(void)state;
+	project(st, 7, 1);
+	store_close(st);
+	read_only = true;
+	assert_int_equal(store_open(&reader, dir, 100, &e), 0);
+	assert_true(reader->immutable);
+	assert_int_equal(number(reader, "SELECT count(*) FROM project"), 1);
+	assert_false(store_outdated(reader));
+	read_only = false;
+	assert_int_equal(store_open(&st, dir, 100, &e), 0);
+	read_only = true;
+	project(st, 8, 1);
+	assert_true(store_outdated(reader));        /* by its journal */
+	store_close(st);
+	assert_true(store_outdated(reader));        /* which is gone */
+	store_close(reader);
+	assert_int_equal(store_open(&reader, dir, 100, &e), 0);
+	assert_int_equal(number(reader, "SELECT count(*) FROM project"), 2);
+	assert_false(store_outdated(reader));
+	read_only = false;
+	assert_true(store_outdated(reader));
+	store_close(reader);
 }
 
 /* ---- order and repetition -------------------------------------------------------- */
@@ -857,6 +903,7 @@ int main(void)
 		cmocka_unit_test(a_damaged_schema_number_is_no_index),
 		cmocka_unit_test(a_project_is_one_row_a_pair),
 		cmocka_unit_test(a_project_is_found_and_read_at_once),
+		cmocka_unit_test(a_store_that_is_read_only_here_may_change_elsewhere),
 		cmocka_unit_test(what_is_not_later_changes_nothing),
 		cmocka_unit_test(every_order_of_create_update_delete_ends_the_same),
 		cmocka_unit_test(a_task_that_was_deleted_takes_its_annotations_with_it),
