@@ -309,10 +309,10 @@ DELETE FROM event WHERE row IN (
         ORDER BY row LIMIT ?3);
 
 -- job_prunable: ?1 project, ?2 how many of the newest stay.
--- Up to which row ended jobs may go: the last training stays behind any number of readings.
+-- Up to which row ended jobs may go: the last training that ended stays behind any number of readings.
 SELECT min(coalesce((SELECT row FROM train_job WHERE project = ?1 ORDER BY row DESC LIMIT 1 OFFSET ?2), 0),
            coalesce((SELECT row - 1 FROM train_job
-                      WHERE project = ?1 AND NOT (state = 'done' AND version IS NULL)
+                      WHERE project = ?1 AND state NOT IN ('queued', 'running') AND NOT (state = 'done' AND version IS NULL)
                         AND NOT (state = 'skipped' AND reason IN ('connect', 'sync'))
                       ORDER BY row DESC LIMIT 1), 9223372036854775807));
 

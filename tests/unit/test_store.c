@@ -739,6 +739,26 @@ static void what_lies_back_is_deleted_and_counted(void **state)
 	store_close(st);
 }
 
+/* Nor does one that is queued stand for it: it may end as a reading. */
+static void the_last_training_stays_while_another_waits(void **state)
+{
+	struct store  *st = fresh();
+	struct version v = { .row = 0 };
+	struct err     e = { 0 };
+	int64_t        p = project(st, 1, 1), deleted;
+
+	(void)state;
+	publish_again(st, p, &v);
+	assert_int_equal(exec(st, "DELETE FROM train_job WHERE state = 'queued';"
+	                          "INSERT INTO train_job (project, state, reason, queued_s) VALUES (1, 'done', 'sync', 0),"
+	                          "(1, 'done', 'sync', 0), (1, 'done', 'sync', 0), (1, 'queued', 'sync', 0)", &e), 0);
+	assert_int_equal(store_begin(st, &e), 0);
+	assert_int_equal(store_history_prune(st, p, 1, 100, &deleted, &e), 0);
+	assert_int_equal(store_commit(st, &e), 0);
+	assert_int_equal(number(st, "SELECT count(*) FROM train_job WHERE version IS NOT NULL"), 1);
+	store_close(st);
+}
+
 static void a_damaged_version_gives_way_to_the_one_before(void **state)
 {
 	struct store  *st = fresh();
@@ -919,6 +939,7 @@ int main(void)
 		cmocka_unit_test(old_weights_go_and_the_one_in_force_stays),
 		cmocka_unit_test(a_version_is_written_once),
 		cmocka_unit_test(what_lies_back_is_deleted_and_counted),
+		cmocka_unit_test(the_last_training_stays_while_another_waits),
 		cmocka_unit_test(a_damaged_version_gives_way_to_the_one_before),
 		cmocka_unit_test(a_forgotten_project_leaves_no_byte),
 	};
