@@ -7,11 +7,8 @@
 #include "rows.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #define UNREADABLE_LOG 10               /* that are named */
-#define TURN_MIN_S     0.001            /* who waits looks again after less than that */
-#define TURN_SHARE     0.1              /* or this part of the time the store was held: all is slow then */
 
 static int tell(const struct annotated *a, int64_t id, struct err *e)
 {
@@ -107,17 +104,6 @@ int annotated_put(struct annotated *a, struct span task, const char *where, stru
 	return 0;
 }
 
-/* One transaction right behind the other leaves nobody else a moment to begin one: a
- * webhook beside a long list would wait for its end, or be refused. */
-static void leave_turn(double held_s)
-{
-	double          s = held_s * TURN_SHARE > TURN_MIN_S ? held_s * TURN_SHARE : TURN_MIN_S;
-	struct timespec t = { (time_t)s, (long)((s - (double)(time_t)s) * 1e9) };
-
-	if (held_s > 0)
-		nanosleep(&t, NULL);
-}
-
 int annotated_event(struct annotated *a, int (*work)(void *arg, struct err *e), void *arg, struct err *e)
 {
 	int64_t before;
@@ -125,7 +111,7 @@ int annotated_event(struct annotated *a, int (*work)(void *arg, struct err *e), 
 
 	a->event_changed = 0;
 	a->tasks_changed = false;
-	leave_turn(a->held_s);
+	store_leave_turn(a->held_s);
 	if (store_begin(a->st, e) < 0)
 		return -1;
 	since = clock_monotonic();

@@ -592,13 +592,17 @@ static void forget_old(struct run *r)
 {
 	struct err why = { 0 };
 	int64_t    deleted = 0;
+	double     held_s = 0, since;
 
 	do {
+		store_leave_turn(held_s);
+		since = clock_monotonic();
 		if (store_begin(r->st, &why) < 0 ||
 		    store_history_prune(r->st, r->lease.project, r->env->keep_history, PRUNE_ROWS, &deleted, &why) < 0 ||
 		    (deleted > 0 && store_commit(r->st, &why) < 0))
 			log_line(LOG_INFO, "job %lld: old events and jobs stay: %s", (long long)r->lease.job, why.msg);
 		store_rollback(r->st);
+		held_s = clock_monotonic() - since;
 	} while (why.code == ERR_OK && deleted > 0 && !stopped);
 }
 

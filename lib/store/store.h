@@ -48,6 +48,11 @@ int  store_begin_read(struct store *st, struct err *e);     /* one unchanging vi
 int  store_commit(struct store *st, struct err *e);
 void store_rollback(struct store *st);
 
+/* Between two write transactions of which the first held the store so long (0: there was
+ * none): one right behind the other leaves nobody else a moment to begin his, and a
+ * webhook beside many of them would wait for their end, or be refused. */
+void store_leave_turn(double held_s);
+
 /* A transaction could not be ended, memory being out: it goes with store_close(). */
 bool store_stuck(const struct store *st);
 

@@ -22,6 +22,8 @@
 #include <unistd.h>
 
 #define WAL_BYTES_MAX "33554432"       /* what a checkpoint leaves of the journal */
+#define TURN_MIN_S    0.001            /* who waits looks again after less than that (wait_for_lock) */
+#define TURN_SHARE    0.1              /* or this part of the time the store was held: all is slow then */
 
 struct store {
 	sqlite3      *db;
@@ -462,6 +464,15 @@ int store_commit(struct store *st, struct err *e)
 		return -1;
 	tx_ended(st);
 	return 0;
+}
+
+void store_leave_turn(double held_s)
+{
+	const double          s = held_s * TURN_SHARE > TURN_MIN_S ? held_s * TURN_SHARE : TURN_MIN_S;
+	const struct timespec t = { (time_t)s, (long)((s - (double)(time_t)s) * 1e9) };
+
+	if (held_s > 0)
+		nanosleep(&t, NULL);
 }
 
 int64_t store_writes(const struct store *st)
