@@ -519,8 +519,10 @@ static int get(struct store *st, const struct env *env, const struct project *pr
 				free_models(en);
 				en->bytes = 0;
 			}
-			/* p: a damaged version was given up on the way. */
+			/* p: a damaged version was given up on the way; what it was made with
+			 * beside the version is as it was asked for, p may have newer settings. */
 			k = key_of(project == NULL ? NULL : &p, label_config, checked);
+			k.params = project == NULL ? (struct span){ NULL, 0 } : project->extra_params;
 			rc = keep_key(en, &k, e);
 			if (rc < 0)
 				entry_free(en);
