@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcgiapp.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -356,6 +357,19 @@ static bool follow_parent(void)
 	return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && parent != 1 && getppid() == parent;
 }
 
+/* A FastCGI program may be started with descriptors 1 and 2 closed (cgi-fcgi does): what
+ * is opened next would be what log lines are written to. */
+static void fill_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 static void harden(void)
 {
 	/* A core would hold the key.  The limit 1 is too small for a file, and the
@@ -401,6 +415,7 @@ int serve(const struct service *service)
 	/* First of all, since FCGX_IsCGI() installs the library's own handlers, which
 	 * would take a signal of the first moment for themselves. */
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	fill_standard();
 	harden();
 	cgi = FCGX_IsCGI();
 	if (cgi)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 
-from harness import BUILD, SLOW, Cgi, Project, Server, Stopwatch, basic, both, check
+from harness import BUILD, SLOW, Cgi, Project, Server, Stopwatch, basic, both, check, content
 
 ENDPOINTS = {"/": "GET", "/health": "GET", "/livez": "GET", "/versions": "GET", "/status": "GET", "/job_status": "GET", "/metrics": "GET",
              "/setup": "POST", "/predict": "POST", "/webhook": "POST", "/train": "POST",
@@ -150,6 +150,18 @@ def t_cgi_refusal_before_the_body_on_one_socket():
             with contextlib.suppress(BrokenPipeError):
                 p.stdin.close()
             p.stdout.close()
+
+
+def t_no_standard_error():
+    """Some that start programs close what the FastCGI specification does not name: a log line must not go into a file of ours."""
+    with Cgi() as b:
+        b.version(Project())
+        program, env = b.variables("POST", "/webhook", b"{}", {})
+        p = subprocess.Popen([os.path.join(BUILD, "cgi", program)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2))
+        out = p.communicate(b"{}", 10 * SLOW)[0]
+        check("descriptor 2 closed: answered", out.startswith(b"Status: 422"), out[:200])
+        head = content(os.path.join(b.dir, "metrics"))[:16]
+        check("and what would be logged is in no file", head == b"prelabel metrics", head)
 
 
 def t_keep_alive_and_pipelining():
