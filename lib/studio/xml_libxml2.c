@@ -26,7 +26,6 @@
 static struct {
 #define FIELD(name) __typeof__(&name) name;
 	CALLS(FIELD)
-	bool there;
 } lib;
 
 struct reader {
@@ -59,6 +58,8 @@ static bool open_library(void)
 	CALLS(LOAD)
 	if (!all)
 		log_line(LOG_ERROR, "libxml2 can't be opened: %s", dlerror());
+	if (!all && so != NULL)
+		dlclose(so);
 	return all;
 }
 #else
@@ -71,14 +72,23 @@ static bool open_library(void)
 #endif
 
 /* Process-wide, once: it has one loader of external entities for all threads.
- * Nothing in prelabel wants any. */
-static void start_library(void)
+ * Nothing in prelabel wants any.  Where it can't be opened, memory may have been out:
+ * the next who needs it tries again. */
+static bool there(void)
 {
-	lib.there = open_library();
-	if (!lib.there)
-		return;
-	lib.xmlInitParser();
-	lib.xmlSetExternalEntityLoader(load_nothing);
+	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	static bool            is;
+	bool                   now;
+
+	pthread_mutex_lock(&mutex);
+	if (!is && open_library()) {
+		lib.xmlInitParser();
+		lib.xmlSetExternalEntityLoader(load_nothing);
+		is = true;
+	}
+	now = is;
+	pthread_mutex_unlock(&mutex);
+	return now;
 }
 
 /* ---- reading ------------------------------------------------------------------- */
@@ -139,13 +149,11 @@ static void xml_error(void *arg, xmlErrorPtr x)
  * predefined ones, which the parser resolves by itself. */
 int xml_read(struct span xml, const struct xml_events *ev, struct err *e)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	struct reader         r = { .ev = ev, .e = e };
-	bool                  whole;
+	struct reader r = { .ev = ev, .e = e };
+	bool          whole;
 
-	pthread_once(&once, start_library);
-	if (!lib.there)
-		return err_set(e, ERR_STORE, "libxml2 is missing");
+	if (!there())
+		return err_set(e, ERR_STORE, "libxml2 can't be opened");
 	/* The thread's, as is all of libxml2's error handling; errors without a
 	 * context (of its buffers, say) reach only this one. */
 	lib.xmlSetStructuredErrorFunc(&r, xml_error);
