@@ -69,6 +69,8 @@ def r03_a_hundred_events_dropped():
     with Studio(p) as ls, Server(LABEL_STUDIO_HOST=ls.url, LABEL_STUDIO_API_KEY=ls.key, **QUIET) as b:
         v = b.version(p)
         wait_for(lambda: b.db("select fetched_s from project where fetched_s > 0") and idle(b), 60)        # that of the first connection
+        time.sleep(1.5)         # a second after its start, the server asks for every project that it knows
+        wait_for(lambda: idle(b), 60)
         events = p.some(300)
         feed(b, [e for i, e in enumerate(events) if i % 3])
         check("200 came", b.db("select count(*) from annotation") == [(200,)])
