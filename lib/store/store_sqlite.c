@@ -384,6 +384,8 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 			st->busy_ms = busy_ms;
 			sqlite3_busy_handler(st->db, wait_for_lock, st);
 			sqlite3_extended_result_codes(st->db, 1);
+			/* Of SQLite's own 48 KB a connection: there is one a thread of each process. */
+			sqlite3_db_config(st->db, SQLITE_DBCONFIG_LOOKASIDE, NULL, 512, 24);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 			if ((st->immutable || exec(st, "PRAGMA journal_mode = WAL", e) == 0) &&

@@ -198,7 +198,7 @@ def serves_and_stops():
     run_dir = s.run_dir()
     names = sorted(s.processes().values())
     check("a start is the supervisor, lighttpd and the programs",
-          names == ["lighttpd", "predict", "predict", "prelabel", "setup", "status", "status",
+          names == ["lighttpd", "predict", "predict", "prelabel", "setup", "setup", "status", "status",
                     "webhook", "webhook"], names)
     answers = [(s.get(p) or "").split(" ")[0] for p in
                ("/predict", "/setup", "/webhook", "/train", "/", "/health", "/metrics", "/nothing/here")]
@@ -206,7 +206,7 @@ def serves_and_stops():
           answers == ["predict", "setup", "webhook", "webhook"] + ["status"] * 4, answers)
     modes = {f: oct(os.stat(os.path.join(run_dir, f)).st_mode & 0o777)
              for f in os.listdir(run_dir) if ".socket" in f or f == "wake"}
-    check("sockets are the owner's alone", len(modes) == 8 and set(modes.values()) == {"0o600"} and
+    check("sockets are the owner's alone", len(modes) == 9 and set(modes.values()) == {"0o600"} and
           os.stat(run_dir).st_mode & 0o777 == 0o700, modes)
     check("the folder for large bodies is beside the store",
           [f for f in os.listdir(s.env["MODEL_DIR"]) if f.startswith("upload.")])
@@ -275,7 +275,7 @@ print(b"".join(iter(lambda: s.recv(4096), b"")).decode().split()[1])""" % s.port
     programs = [t for t, _, w in s.log("end") if "train" not in w]
     trainers = [t for t, _, w in s.log("end", "train")]
     check("first the request, then the programs, then the trainers",
-          len(programs) == 7 and len(trainers) == 2 and max(answered) < min(programs) and
+          len(programs) == 8 and len(trainers) == 2 and max(answered) < min(programs) and
           max(programs) < min(trainers), s.log("end"))
     check("nobody is left after it", not nobody_within(s, 0), s.processes())
     s.close()
