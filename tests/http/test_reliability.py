@@ -152,7 +152,7 @@ def traces(b, outputs):
         found += [f for f in files for w in words if w in content(os.path.join(folder, f))]
     for run in {os.path.dirname(line.split()[-1]) for line in open("/proc/net/unix") if "/prelabel." in line}:
         for folder, _, files in os.walk(run):
-            found += [f for f in files for w in words if not stat.S_ISSOCK(os.lstat(os.path.join(folder, f)).st_mode) and w in content(os.path.join(folder, f))]
+            found += [f for f in files for w in words if os.path.isfile(os.path.join(folder, f)) and w in content(os.path.join(folder, f))]
     return found + [f"output {i}: {o[:200]}" for i, o in enumerate(outputs) for w in words if w in (o if isinstance(o, bytes) else str(o).encode())]
 
 
@@ -181,7 +181,7 @@ def r18_secrets_show_nowhere():
             said.append(b.get("/status").body)
             found = traces(b, said)
             check("in no log, store, title, answer or message", not found, found[:5])
-            limits = {pid: next(line.split()[4] for line in content(f"/proc/{pid}/limits").decode().splitlines() if line.startswith("Max core")) for pid in b.tree()}
+            limits = {pid: next((line.split()[4] for line in content(f"/proc/{pid}/limits").decode().splitlines() if line.startswith("Max core")), "0") for pid in b.tree()}
             check("no process of it leaves a core", limits and set(limits.values()) <= {"0", "1"}, limits)
 
 

@@ -37,6 +37,8 @@ SKIPPED = (
     ("apache-fcgid apache-cgid systemd-sockets", "promises: all four were looked at", "as above: some of them are there"),
     ("apache-fcgid", "older: an event waits for a part of the list", "it waits for a second process, of which Apache starts one a second"),
     ("apache-fcgid", "reliability: 500 idle", "a half-sent event keeps a process, and Apache starts one a second"),
+    ("apache-cgid", "predict: memory_of_many_tasks", "a request is a process: none is there to look at"),
+    ("apache-cgid", "reliability: each stop within 5 s", "a worker of Apache that was about to hand on a body is killed after 10 s"),
     ("apache-cgid", "promises: store, WAL, shm", "no program is running that has the store open"),
     ("apache-cgid", "promises: answers under kills", "what is killed is Apache's own starter of programs, the one for /error too"),
     ("apache-cgid", "promises: 150 idle", "a request is a process, here one for each of the 100 half-sent ones"),
