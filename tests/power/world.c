@@ -30,6 +30,7 @@ static int passed, failed, loud;
 
 /* ---- report -------------------------------------------------------------------------- */
 
+__attribute__((format(printf, 3, 0)))
 static void line(bool good, const char *name, const char *detail, va_list ap)
 {
 	printf("%s %s", good ? "ok  " : "FAIL", name);

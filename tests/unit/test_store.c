@@ -859,8 +859,7 @@ static void each_block_has_its_checksum(void **state)
 		"UPDATE model_blocks SET length = -5", "UPDATE model_blocks SET length = 1 << 62",
 		"UPDATE model_part SET bytes = substr(bytes, 1, 4000)", "UPDATE model_part SET bytes = CAST(bytes || x'00' AS BLOB)",
 		/* Whole, but another's: */
-		"PRAGMA foreign_keys = OFF; UPDATE model_part SET name = 'other';"
-		"UPDATE model_blocks SET name = 'other'",
+		"PRAGMA foreign_keys = OFF; UPDATE model_part SET name = 'other'; UPDATE model_blocks SET name = 'other'",
 	};
 	static char bytes[5000];
 
