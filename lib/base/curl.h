@@ -34,6 +34,7 @@ bool curl_open(void);
 	X(curl_url_cleanup) X(curl_free) X(curl_getdate)
 
 struct curl_calls {
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a name */
 #define CURL_FIELD(name) __typeof__(&name) call_##name;
 	CURL_CALLS(CURL_FIELD)
 #undef CURL_FIELD

@@ -35,8 +35,7 @@
 
 int sandbox_enter(enum sandbox how)
 {
-	(void)how;
-	return 1;
+	return how == SANDBOX_OFF ? 0 : 1;
 }
 
 #else
@@ -123,7 +122,7 @@ static void put_rule(struct program *p, const struct rule *r, uint32_t refused)
 	const uint32_t value = r->value == OWN_PID ? (uint32_t)getpid() : r->value;
 
 	put(p, BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)r->call, 0, 4);
-	load(p, offsetof(struct seccomp_data, args) + 8 * r->arg);      /* both processors are little-endian */
+	load(p, offsetof(struct seccomp_data, args) + 8 * (size_t)r->arg);      /* both processors are little-endian */
 	put(p, BPF_JMP | (r->test == EQUALS ? BPF_JEQ : BPF_JSET) | BPF_K, value, r->test == LACKS, r->test != LACKS);
 	put(p, BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
 	put(p, BPF_RET | BPF_K, refused, 0, 0);

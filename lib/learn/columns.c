@@ -50,7 +50,7 @@ static uint64_t reduce(const struct postings *p, size_t j, struct hash_key key, 
 	for (const struct posting *q = v + 1; q < end && g > 1; q++)
 		g = gcd(q->n, g);
 	for (; v < end; v++)
-		sum += hash_u64(key, (uint64_t)v->doc << 32 | (g == 1 ? v->n : v->n / g));
+		sum += hash_u64(key, (uint64_t)v->doc << 32 | (g <= 1 ? v->n : v->n / g));
 	*divisor = g;
 	return sum;
 }
@@ -230,7 +230,7 @@ static int build_matrix(struct columns *c, const struct postings *p, const uint3
 
 int columns_merge(struct columns *c, const struct postings *p, struct err *e)
 {
-	uint32_t *first = malloc((p->n_terms + 1) * sizeof *first);
+	uint32_t *first = calloc(p->n_terms + 1, sizeof *first);
 	int       rc = -1;
 
 	*c = (struct columns){ .n_docs = p->n_docs, .n_terms = p->n_terms };

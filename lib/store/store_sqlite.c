@@ -1143,6 +1143,8 @@ int store_version_publish(struct store *st, const struct lease *lease, struct ve
 	arena_init(&a, (size_t)64 << 20);
 	rc = store_project_get(st, lease->project, &a, &p, e);
 	arena_clear(&a);
+	if (rc > 0)
+		return err_set(e, ERR_NOT_FOUND, "the project is no longer there");
 	if (rc < 0 || finish(st, lease, JOB_DONE, v->created_s, NULL, v->row,
 	                     p.updates - updates_trained >= train_every, e) < 0)
 		return -1;
@@ -1276,7 +1278,7 @@ static int take_sums(struct open_part *p, int64_t length, struct span sums, stru
 {
 	char *copy;
 
-	if (length <= 0 || length > INT32_MAX || !blocks_right(sums, p->name, (size_t)length))
+	if (length <= 0 || length > INT32_MAX || sums.len == 0 || !blocks_right(sums, p->name, (size_t)length))
 		return err_set(e, ERR_DAMAGED, "the checksums of part \"%s\" are damaged", p->name);
 	copy = malloc(sums.len);
 	p->have = calloc((size_t)length / BLOCK_BYTES + 1, 1);

@@ -24,6 +24,7 @@
 	X(xmlCtxtReadMemory) X(xmlFreeParserCtxt) X(xmlResetLastError) X(xmlStopParser)
 
 static struct {
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a name */
 #define FIELD(name) __typeof__(&name) name;
 	CALLS(FIELD)
 } lib;
