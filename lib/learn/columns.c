@@ -235,7 +235,7 @@ int columns_merge(struct columns *c, const struct postings *p, struct err *e)
 
 	*c = (struct columns){ .n_docs = p->n_docs, .n_terms = p->n_terms };
 	c->group = malloc((p->n_terms + 1) * sizeof *c->group);
-	c->mult = malloc((p->n_terms + 1) * sizeof *c->mult);
+	c->mult = calloc(p->n_terms + 1, sizeof *c->mult);
 	c->own = malloc((p->n_docs + 1) * sizeof *c->own);
 	c->own_x = calloc(p->n_docs + 1, sizeof *c->own_x);
 	if (first == NULL || c->group == NULL || c->mult == NULL || c->own == NULL || c->own_x == NULL) {

@@ -222,6 +222,9 @@ def r27_network_file_system():
     if b"ld-linux" not in content(os.path.join(BUILD, "prelabel"))[:4096]:
         check("one file without a loader takes no library beside it: left to the other builds", b"ELF" in content(os.path.join(BUILD, "prelabel"))[:8])
         return
+    if shutil.which(os.environ.get("CC", "cc")) is None:
+        check("no compiler is here to make statfs say what it must: left to where there is one", not os.path.exists("/usr/bin/cc"))
+        return
     work = tempfile.mkdtemp(prefix="prelabel-r27-")
     try:
         shim = os.path.join(work, "shim.so")
