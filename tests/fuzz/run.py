@@ -118,7 +118,7 @@ def search_one(target, seconds):
     with work() as folder:
         dirs = [grown] + [d for d in (f"{HERE}/corpus/{target}", f"{HERE}/regress/{target}") if os.path.isdir(d)]
         r = run([os.path.abspath(f"{BUILD}/fuzz/fuzzer-{target}"), f"-max_total_time={seconds}", f"-max_len={INPUT_MAX}", "-timeout=10", "-rss_limit_mb=2560",
-                 f"-artifact_prefix={FOUND}/{target}-", f"-dict={HERE}/words.dict", "-print_final_stats=1"] + dirs, folder, seconds + 120)
+                 f"-artifact_prefix={FOUND}/{target}-", f"-dict={HERE}/words.dict", "-print_final_stats=1"] + [f"-seed={SEED}"] * ("SEED" in os.environ) + dirs, folder, seconds + 120)
     done = re.search(r"stat::number_of_executed_units:\s+(\d+)", r.stdout)
     cover = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)/", r.stdout)[-1:] or [("0", "0", "0")]
     return target, r, int(done.group(1)) if done else 0, cover[0]
