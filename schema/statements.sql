@@ -251,9 +251,6 @@ SELECT j.state, j.reason, j.again, j.attempt, j.queued_s, j.started_s, j.finishe
 -- job_newest: none.
 SELECT coalesce(max(row), 0) FROM train_job;
 
--- job_counts: none.
-SELECT state, count(*) FROM train_job GROUP BY state;
-
 -- version_number: ?1 project.
 UPDATE project SET last_number = last_number + 1 WHERE row = ?1 RETURNING last_number;
 

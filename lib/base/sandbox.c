@@ -41,7 +41,7 @@ int sandbox_enter(enum sandbox how)
 #else
 
 /* Called whatever the arguments.  The older of two calls that do the same is not there on
- * arm64; musl still asks by it elsewhere. */
+ * arm64; elsewhere libraries still ask by it. */
 static const int allowed[] = {
 	/* descriptors that are open */
 	SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_close, SYS_lseek, SYS_fstat,
