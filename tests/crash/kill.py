@@ -94,6 +94,14 @@ def alive(proc):
     return bool(st) and st[1] == proc[1] and st[2] != "Z"
 
 
+def binary(pid):
+    """The file it runs; None once it has ended."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return None
+
+
 def role_of(pid):
     """What a process of a start is, by the file it runs: supervisor, trainer, lighttpd, predict, ... or other."""
     try:
@@ -390,8 +398,7 @@ def each_in_turn(victim, work, roots):
         if then:
             check(f"{victim}: the next start has its own settings, in every program",
                   set(then.answers(first.password).values()) == {401} and then.serves(), lambda: (then.answers(first.password), then.answers()))
-            files = {os.readlink(f"/proc/{p}/exe") for r, l in then.processes().items() if r in PROGRAMS or r in ("supervisor", "trainer")
-                     for p, _ in l if alive((p, _))}
+            files = {binary(p) for r, l in then.processes().items() if r in PROGRAMS or r in ("supervisor", "trainer") for p, _ in l} - {None}
             check(f"{victim}: the next start has its own binaries", files and all(f.startswith(roots[1] + "/") for f in files), files)
         got = rows(store, "SELECT count(*), count(DISTINCT id) FROM annotation WHERE deleted = 0")
         check(f"{victim}: every annotation is there once", got == [(EXAMPLES, EXAMPLES)], got)
