@@ -272,7 +272,6 @@ static int run_start(struct args *a)
 	a->started_s = clock_s();
 	if (store_job_newest(a->st, &a->last_job, &e) < 0)
 		err_clear(&e);          /* a store that can't be read is reported once it serves */
-	store_keep_little(a->st);
 	s.programs = programs[0] == '\0' ? NULL : programs;
 	s.conf = conf[0] == '\0' ? NULL : conf;
 	return supervisor_run(&s);
@@ -1286,6 +1285,8 @@ int main(int argc, char *argv[])
 		fprintf(stderr, "prelabel: MODEL_DIR=%s: %s\n", a.env.model_dir, e.msg);
 		return FAILED;
 	}
+	if (a.st != NULL && command->run != run_start)
+		store_keep_more(a.st);
 	rc = command->run(&a);
 	store_close(a.st);
 	if (fflush(stdout) != 0 || ferror(stdout))

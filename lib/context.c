@@ -39,11 +39,8 @@ int context_store(struct context *c, struct store **st, struct err *e)
 		c->store = NULL;
 		c->kept.holds = false;      /* store_state() says nothing across connections */
 	}
-	if (c->store == NULL) {
-		if (store_open(&c->store, c->env->model_dir, BUSY_MS, e) < 0)
-			return -1;
-		store_keep_little(c->store);
-	}
+	if (c->store == NULL && store_open(&c->store, c->env->model_dir, BUSY_MS, e) < 0)
+		return -1;
 	*st = c->store;
 	return 0;
 }

@@ -181,7 +181,7 @@ static int read_examples(struct run *r, struct material *m, struct err *e)
 
 	if (m->project.label_config.p == NULL)
 		return err_set(e, ERR_TOO_FEW, "no labeling config is known yet");
-	if (label_config_parse(&m->config, m->project.label_config, e) < 0)
+	if (label_config_replay(&m->config, m->project.label_config, m->project.config_elements, e) < 0)
 		return -1;
 	serving_settings(r->env, &m->project, &m->settings);
 	m->settings.threads = (int)r->env->train_threads;

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#define FIRST_BYTES ((size_t)16 << 10)       /* is kept, by each of many threads */
 #define BLOCK_BYTES ((size_t)64 << 10)
 
 struct arena_block {
@@ -57,7 +58,7 @@ void *arena_alloc(struct arena *a, size_t len)
 	len = (len + align - 1) / align * align;
 	if (b == NULL || b->cap - b->used < len) {
 		/* The first block has always the same size: it is the one kept. */
-		cap = a->first != NULL && len > BLOCK_BYTES ? len : BLOCK_BYTES;
+		cap = a->first == NULL ? FIRST_BYTES : len > BLOCK_BYTES ? len : BLOCK_BYTES;
 		b = malloc(sizeof *b + cap);
 		if (b == NULL)
 			return NULL;

@@ -31,11 +31,12 @@ struct store;
 
 /* Opens MODEL_DIR/prelabel.sqlite3, makes and migrates it where needed, for its
  * owner alone (0700, 0600).  busy_ms: how long a write waits for another's.
- * A newer store than this program knows is refused, and a network file system. */
+ * A newer store than this program knows is refused, and a network file system.  There
+ * are many connections, one a thread of each process, so each keeps little of what it has
+ * read (the system keeps it for all); store_keep_more() is for one that reads or writes
+ * the store at large. */
 int  store_open(struct store **st, const char *model_dir, int busy_ms, struct err *e);
-/* For one of many connections: what it keeps of pages it has read is small, since the
- * system keeps them for all. */
-void store_keep_little(struct store *st);
+void store_keep_more(struct store *st);
 
 void store_close(struct store *st);           /* NULL allowed */
 

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define CACHE_LITTLE "-64"              /* pages that a connection keeps, KiB */
+#define CACHE_MORE   "-2000"
 #define WAL_BYTES_MAX "33554432"       /* what a checkpoint leaves of the journal */
 #define TURN_MIN_S    0.001            /* who waits looks again after less than that (wait_for_lock) */
 #define TURN_SHARE    0.1              /* or this part of the time the store was held: all is slow then */
@@ -358,12 +361,20 @@ static int open_immutable(struct store *st)
 	                       SQLITE_OPEN_URI, NULL);
 }
 
+/* A connection would begin with room for 20 pages, however few it may keep. */
+static void one_page_at_a_time(void)
+{
+	(void)sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 1);
+}
+
 int store_open(struct store **out, const char *model_dir, int busy_ms, struct err *e)
 {
-	struct store *st;
-	int           rc;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct store         *st;
+	int                   rc;
 
 	*out = NULL;
+	pthread_once(&once, one_page_at_a_time);
 	if (sodium_init() < 0)
 		return err_set(e, ERR_STORE, "libsodium can't be started");
 	if (make_folder(model_dir, e) < 0 || check_disk(model_dir, e) < 0)
@@ -388,7 +399,8 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_LOOKASIDE, NULL, 512, 24);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-			if ((st->immutable || exec(st, "PRAGMA journal_mode = WAL", e) == 0) &&
+			if (exec(st, "PRAGMA cache_size = " CACHE_LITTLE, e) == 0 &&
+			    (st->immutable || exec(st, "PRAGMA journal_mode = WAL", e) == 0) &&
 			    exec(st, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
 			             "PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;"
 			             "PRAGMA journal_size_limit = " WAL_BYTES_MAX ";", e) == 0 &&
@@ -402,13 +414,11 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 	return -1;
 }
 
-/* SQLite's own 2 MB a connection, times threads, times processes, fill with what was read
- * once: of a model's parts each page.  What another connection writes empties them anyway. */
-void store_keep_little(struct store *st)
+void store_keep_more(struct store *st)
 {
 	struct err e = { 0 };
 
-	(void)exec(st, "PRAGMA cache_size = -64", &e);
+	(void)exec(st, "PRAGMA cache_size = " CACHE_MORE, &e);
 }
 
 void store_close(struct store *st)
@@ -453,10 +463,8 @@ int store_begin_read(struct store *st, struct err *e)
 
 static void tx_ended(struct store *st)
 {
-	struct err e = { 0 };
-
 	if (st->wide)
-		(void)exec(st, "PRAGMA cache_size = -2000", &e);        /* KiB; SQLite's own */
+		store_keep_more(st);
 	st->open_tx = st->wide = false;
 }
 

@@ -382,9 +382,8 @@ static void harden(void)
 	/* Large buffers are mapped and given back, always: left to itself, malloc
 	 * raises this threshold with the first large one it frees. */
 	mallopt(M_MMAP_THRESHOLD, (int)KEEP_BYTES);
-	/* One heap for all threads, beside the main one: each of its own would keep what its
-	 * largest request took. */
-	mallopt(M_ARENA_MAX, 2);
+	/* One heap for all threads: each of its own would keep what its largest request took. */
+	mallopt(M_ARENA_MAX, 1);
 }
 
 /* A child that runs MODEL_COMMAND would inherit the filter, and what it needs is not for

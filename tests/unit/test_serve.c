@@ -823,7 +823,7 @@ static void test_memory(void **state)
 	static const struct ask  grown = { "arena", "GET", "/memory", { 0 }, { 0 }, false, 503, { "out of memory" } };
 	struct ask               large = { "large", "POST", "/echo", { 0 }, { 0 }, false, 200, { "33554432" } };
 	struct ask               huge = { "huge", "POST", "/echo", { 0 }, { 0 }, false, 503, { "out of memory" } };
-	struct rlimit            memory = { (rlim_t)160 << 20, (rlim_t)160 << 20 };
+	struct rlimit            memory = { (rlim_t)128 << 20, (rlim_t)128 << 20 };
 	struct fastcgi           f;
 	char                    *body;
 
