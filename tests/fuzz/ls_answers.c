@@ -175,11 +175,15 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-/* A part of the key that is long enough to give it away is in no message. */
+/* A part of the key that is long enough to give it away. */
+static bool gives_away(const void *text, size_t len)
+{
+	return memmem(text, len, env.ls_key, 16) != NULL || memmem(text, len, env.ls_key + strlen(env.ls_key) - 16, 16) != NULL;
+}
+
 static void must_keep_secret(const char *text)
 {
-	must(memmem(text, strlen(text), env.ls_key, 16) == NULL);
-	must(memmem(text, strlen(text), env.ls_key + strlen(env.ls_key) - 16, 16) == NULL);
+	must(!gives_away(text, strlen(text)));
 }
 
 static void must_be_refusal(struct err *e)
@@ -277,6 +281,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	/* A capital letter: with a personal access token. */
 	env.ls_key = first >= 'A' && first <= 'Z' ? personal : KEY;
+	if (gives_away(data, size))
+		return -1;      /* an answer may be quoted: libFuzzer, which sees what is compared, is not to learn the key */
 	left = (struct span){ (const char *)in.p, in.left };
 	asked = 0;
 	now_s = 0;
