@@ -32,7 +32,7 @@
 enum {
 	TRAINERS_MAX = 2,      /* at once */
 	DUE_MAX      = 32,     /* rows looked at in one go */
-	FDS_WANTED   = 40960   /* lighttpd takes a third of it as connections */
+	FDS_WANTED   = 40960   /* half of it connections: most are idle, an active one needs two or three */
 };
 
 /* Seconds. */
@@ -201,7 +201,7 @@ static int environment(const struct start *st, rlim_t fds, struct err *e)
 	snprintf(bind_to, sizeof bind_to, strchr(env->host, ':') != NULL ? "[%s]" : "%s", env->host);
 	if (set("PRELABEL_BIND", bind_to, e) < 0 ||
 	    set_number("PRELABEL_BODY_KB", env_body_max(env) >> 10, e) < 0 ||
-	    set_number("PRELABEL_FDS", fds, e) < 0 ||
+	    set_number("PRELABEL_FDS", fds, e) < 0 || set_number("PRELABEL_CONNECTIONS", fds / 2, e) < 0 ||
 	    set(RUN_DIR_VARIABLE, st->run.path, e) < 0 ||
 	    set("PRELABEL_UPLOAD_DIR", st->uploads.path[0] == '\0' ? st->run.path : st->uploads.path, e) < 0)
 		return -1;

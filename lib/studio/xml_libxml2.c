@@ -21,7 +21,7 @@
 /* What is called of it. */
 #define CALLS(X) \
 	X(xmlInitParser) X(xmlSetExternalEntityLoader) X(xmlSetStructuredErrorFunc) X(xmlNewParserCtxt) \
-	X(xmlCtxtReadMemory) X(xmlFreeParserCtxt) X(xmlResetLastError) X(xmlStopParser)
+	X(xmlCtxtReadMemory) X(xmlFreeParserCtxt) X(xmlStopParser) X(xmlCleanupParser)
 
 static struct {
 /* NOLINTNEXTLINE(bugprone-macro-parentheses): a name */
@@ -71,26 +71,6 @@ static bool open_library(void)
 	return true;
 }
 #endif
-
-/* Process-wide, once: it has one loader of external entities for all threads.
- * Nothing in prelabel wants any.  Where it can't be opened, memory may have been out:
- * the next who needs it tries again. */
-static bool there(void)
-{
-	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-	static bool            is;
-	bool                   now;
-
-	pthread_mutex_lock(&mutex);
-	if (!is && open_library()) {
-		lib.xmlInitParser();
-		lib.xmlSetExternalEntityLoader(load_nothing);
-		is = true;
-	}
-	now = is;
-	pthread_mutex_unlock(&mutex);
-	return now;
-}
 
 /* ---- reading ------------------------------------------------------------------- */
 
@@ -148,36 +128,55 @@ static void xml_error(void *arg, xmlErrorPtr x)
 /* The text is UTF-8 whatever its XML declaration says, since it came as a string in
  * JSON.  Entities stay unexpanded: without a document type there are only the
  * predefined ones, which the parser resolves by itself. */
-int xml_read(struct span xml, const struct xml_events *ev, struct err *e)
+static int read_text(struct reader *r, struct span xml)
 {
-	struct reader r = { .ev = ev, .e = e };
-	bool          whole;
+	bool whole;
 
-	if (!there())
-		return err_set(e, ERR_STORE, "libxml2 can't be opened");
-	/* The thread's, as is all of libxml2's error handling; errors without a
-	 * context (of its buffers, say) reach only this one. */
-	lib.xmlSetStructuredErrorFunc(&r, xml_error);
-	r.xml = lib.xmlNewParserCtxt();
-	if (r.xml == NULL) {
-		lib.xmlSetStructuredErrorFunc(NULL, NULL);
-		return r.rc < 0 ? -1 : err_memory(e);
-	}
-	*r.xml->sax = (xmlSAXHandler){
+	r->xml = lib.xmlNewParserCtxt();
+	if (r->xml == NULL)
+		return r->rc < 0 ? -1 : err_memory(r->e);
+	*r->xml->sax = (xmlSAXHandler){
 		.initialized = 1,                       /* the first SAX interface */
 		.startElement = start_element,
 		.endElement = end_element,
 		.internalSubset = doctype,
 	};
-	r.xml->userData = &r;
+	r->xml->userData = r;
 	/* Not by naming it as the encoding: libxml2 (2.9.14) would convert it, and dies where
 	 * it finds no memory for that. */
-	lib.xmlCtxtReadMemory(r.xml, xml.p, (int)xml.len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
-	whole = r.xml->wellFormed && !r.xml->disableSAX;
-	lib.xmlFreeParserCtxt(r.xml);
-	lib.xmlSetStructuredErrorFunc(NULL, NULL);
-	lib.xmlResetLastError();                        /* the thread's copy of the message */
-	if (r.rc == 0 && !whole)
-		return err_set(e, ERR_SHAPE, "the labeling config is not well-formed XML");
-	return r.rc;
+	lib.xmlCtxtReadMemory(r->xml, xml.p, (int)xml.len, NULL, NULL, XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
+	whole = r->xml->wellFormed && !r->xml->disableSAX;
+	lib.xmlFreeParserCtxt(r->xml);
+	if (r->rc == 0 && !whole)
+		return err_set(r->e, ERR_SHAPE, "the labeling config is not well-formed XML");
+	return r->rc;
+}
+
+/*
+ * libxml2 begins and ends with each reading.  The thread on which it began is its main one,
+ * whose state it does not allocate: for any other it does so when first asked, and (2.9.14)
+ * dies where it finds no memory for that.
+ *
+ * Where it can't be opened, memory may have been out: the next who needs it tries again.
+ */
+int xml_read(struct span xml, const struct xml_events *ev, struct err *e)
+{
+	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	static bool            open;
+	struct reader          r = { .ev = ev, .e = e };
+	int                    rc;
+
+	pthread_mutex_lock(&mutex);
+	if (open || (open = open_library())) {
+		lib.xmlInitParser();
+		lib.xmlSetExternalEntityLoader(load_nothing);   /* nothing in prelabel wants any */
+		lib.xmlSetStructuredErrorFunc(&r, xml_error);
+		rc = read_text(&r, xml);
+		lib.xmlSetStructuredErrorFunc(NULL, NULL);
+		lib.xmlCleanupParser();
+	} else {
+		rc = err_set(e, ERR_STORE, "libxml2 can't be opened");
+	}
+	pthread_mutex_unlock(&mutex);
+	return rc;
 }
