@@ -17,10 +17,11 @@
 #endif
 #include <curl/curl.h>
 
-#include <stdbool.h>
+#include "base/err.h"
 
-/* Any thread, any number of times.  false: it is missing (a line of the log says why). */
-bool curl_open(void);
+/* Any thread, any number of times.  0, or -1 with ERR_MEMORY and why it can't be opened:
+ * memory may have been out, so the next call tries again. */
+int curl_open(struct err *e);
 
 #ifdef CURL_SONAME
 #undef curl_easy_setopt

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,14 +68,6 @@ struct call {
 };
 
 enum verdict { DONE, AGAIN, FAILED };
-
-static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
-static bool           curl_ready;       /* set in curl_start alone */
-
-static void curl_start(void)
-{
-	curl_ready = curl_open() && sodium_init() >= 0;
-}
 
 /* ---- tokens ---- */
 
@@ -206,8 +197,9 @@ static int open_api(struct ls_api **out, const char *url, const char *key, struc
 {
 	struct ls_api *api;
 
-	pthread_once(&curl_once, curl_start);
-	if (!curl_ready || (api = calloc(1, sizeof *api)) == NULL)
+	if (curl_open(e) < 0)
+		return -1;
+	if (sodium_init() < 0 || (api = calloc(1, sizeof *api)) == NULL)
 		return err_memory(e);
 	api->connect_ms = 5000;
 	api->total_ms = 60000;

@@ -82,13 +82,16 @@ int health_ask(const struct env *env, struct health *h, struct err *e)
 {
 	const char *host = address(env->host);
 	struct err  why = { 0 };
-	CURL       *curl = curl_open() ? curl_easy_init() : NULL;
+	CURL       *curl;
 	int         rc;
 
 	snprintf(h->url, sizeof h->url, strchr(host, ':') != NULL ? "http://[%.255s]:%" PRId64 "/livez" : "http://%.255s:%" PRId64 "/livez",
 	         host, env->port);
 	h->seconds = 0;
-	if (curl == NULL)       /* or libcurl is missing: the log says so */
+	if (curl_open(e) < 0)
+		return -1;
+	curl = curl_easy_init();
+	if (curl == NULL)
 		return err_memory(e);
 	rc = ask(curl, h, &why);
 	curl_easy_cleanup(curl);
