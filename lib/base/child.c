@@ -120,6 +120,15 @@ struct child *child_new(const struct child_program *p, struct err *e)
 	return c;
 }
 
+/* Where the kernel has no memory for poll(2), say: not without end and at full speed. */
+static void pause_unless_interrupted(void)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+
+	if (errno != EINTR)
+		nanosleep(&pause, NULL);
+}
+
 /* ---- the watcher: standard error, and the end --------------------------------------- */
 
 struct log_lines {
@@ -171,6 +180,14 @@ static bool take_said(const struct child *c, struct log_lines *l)
 	return true;
 }
 
+/* Not yet waited for, its number is its own. */
+static bool has_ended(const struct child *c)
+{
+	siginfo_t how = { .si_pid = 0 };
+
+	return waitid(P_PID, (id_t)c->pid, &how, WEXITED | WNOHANG | WNOWAIT) == 0 && how.si_pid == c->pid;
+}
+
 static void *watch(void *arg)
 {
 	struct child    *c = arg;
@@ -178,8 +195,13 @@ static void *watch(void *arg)
 	struct pollfd    p[2] = { { .fd = c->said, .events = POLLIN }, { .fd = c->pidfd, .events = POLLIN } };
 
 	while (p[1].revents == 0) {
-		if (poll(p, 2, -1) < 0)
+		if (poll(p, 2, -1) < 0) {
+			/* stop() waits for us, whatever poll() says. */
+			if (has_ended(c))
+				break;
+			pause_unless_interrupted();
 			continue;
+		}
 		if (p[0].revents != 0 && !take_said(c, &l))
 			p[0].fd = -1;
 	}
@@ -476,7 +498,8 @@ static int converse(struct child *c, struct span question, double deadline, bool
 			return failed(c, e, c->fresh ? "did not start in time" : "did not answer in time");
 		if (go_on != NULL && wait > GO_ON_S)
 			wait = GO_ON_S;
-		(void)poll(p, 2, (int)(wait * 1000) + 1);
+		if (poll(p, 2, (int)(wait * 1000) + 1) < 0)
+			pause_unless_interrupted();
 		if (go_on != NULL && !go_on(arg)) {
 			fail(c, "was stopped");
 			return err_set(e, ERR_STOPPED, "stopped");
