@@ -5,6 +5,7 @@
 #include "check.h"
 #include "connect.h"
 #include "doctor.h"
+#include "document.h"
 #include "evaluate.h"
 #include "import.h"
 #include "init.h"
@@ -96,21 +97,53 @@ static int project_row(struct args *a, int64_t *row)
 	return n == 1 ? DONE : usage_error(a, "more than one project is known: name one with --project N");
 }
 
-static int print_json(json_object *o, const struct err *e)
+/* Memory, for a part of what was printed: the command has failed (main). */
+static bool lacked;
+
+static int print_document(json_object *o, void (*put)(struct buf *, json_object *), struct err *e)
 {
-	if (o == NULL)
-		return fail(e);
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-	                                       JSON_C_TO_STRING_NOSLASHESCAPE));
+	struct buf b;
+	int        rc;
+
+	buf_init(&b, (size_t)1 << 30);
+	put(&b, o);
+	rc = buf_check(&b, "the document", e);
+	if (rc == 0)
+		puts(b.p);
+	buf_clear(&b);
 	json_object_put(o);
-	return DONE;
+	return rc;
+}
+
+/* o NULL: *e says why. */
+static int print_json(json_object *o, struct err *e)
+{
+	return o == NULL || print_document(o, document_put_lines, e) < 0 ? fail(e) : DONE;
+}
+
+/* One that was made here: ok, as of document.h. */
+static int print_made(json_object *o, bool ok)
+{
+	struct err e = { 0 };
+
+	return print_json(document_finished(o, ok, &e), &e);
 }
 
 static const char *text_of(json_object *o, const char *key)
 {
 	json_object *v = json_object_object_get(o, key);
+	const char  *text = v == NULL ? "-" : json_object_get_string(v);
 
-	return v == NULL ? "-" : json_object_get_string(v);
+	lacked |= text == NULL;
+	return text == NULL ? "?" : text;
+}
+
+static void add_text(json_object *o, const char *key, const char *text, bool *ok)
+{
+	if (text == NULL)
+		document_add_null(o, key, ok);
+	else
+		document_add(o, key, json_object_new_string(text), ok);
 }
 
 /* ---- start -------------------------------------------------------------------------- */
@@ -286,6 +319,7 @@ static void put_plain(const char *text, int width)
 
 	if (copy != NULL)
 		err_plain(copy);
+	lacked |= copy == NULL;
 	printf("%-*s", width, copy == NULL ? "" : copy);
 	free(copy);
 }
@@ -334,6 +368,7 @@ static int run_status(struct args *a)
 	int64_t     *rows, named;
 	size_t       n = 1;
 	int          rc = DONE;
+	bool         ok = true;
 
 	arena_init(&arena, (size_t)1 << 26);
 	rows = &named;
@@ -348,9 +383,11 @@ static int run_status(struct args *a)
 		else if (!a->json)
 			print_project(one);
 		if (one != NULL)
-			json_object_array_add(list, one);
+			document_append(list, one, &ok);
 	}
-	if (rc == DONE && a->json)
+	if (rc == DONE && a->json && (!ok || list == NULL))
+		rc = print_made(NULL, false);
+	else if (rc == DONE && a->json)
 		rc = print_json(json_object_get(a->project != STORE_NULL ? one : list), &e);
 	else if (rc == DONE && n == 0)
 		printf("no project is known yet: connect prelabel in Label Studio, Settings > Model\n");
@@ -396,10 +433,11 @@ static int run_env(struct args *a)
 		return fail(&e);
 	if (a->json) {
 		json_object *o = json_object_new_object();
+		bool         ok = true;
 
 		for (size_t i = 0; i < n; i++)
-			json_object_object_add(o, rows[i].name, json_object_new_string(rows[i].value));
-		return print_json(o, &e);
+			add_text(o, rows[i].name, rows[i].value, &ok);
+		return print_made(o, ok);
 	}
 	for (size_t i = 0; i < n; i++)
 		printf("%s=%s\n    %s%s%s%s%s%s%s\n", rows[i].name, rows[i].value, rows[i].help,
@@ -423,11 +461,12 @@ static int run_health(struct args *a)
 	}
 	if (a->json) {
 		json_object *o = json_object_new_object();
+		bool         ok = true;
 
-		json_object_object_add(o, "status", json_object_new_string("UP"));
-		json_object_object_add(o, "url", json_object_new_string(h.url));
-		json_object_object_add(o, "seconds", json_object_new_double(h.seconds));
-		return print_json(o, &e);
+		add_text(o, "status", "UP", &ok);
+		add_text(o, "url", h.url, &ok);
+		document_add(o, "seconds", json_object_new_double(h.seconds), &ok);
+		return print_made(o, ok);
 	}
 	printf("UP: %s answered in %.0f ms\n", h.url, h.seconds * 1000);
 	return DONE;
@@ -479,23 +518,24 @@ static void show_progress(void *arg, const char *what, double share)
 
 static int print_trained(const struct args *a, const struct train_result *r, double seconds)
 {
-	struct err e = { 0 };
+	int rc = DONE;
 
 	if (a->json) {
 		json_object *o = json_object_new_object();
+		bool         ok = true;
 
-		json_object_object_add(o, "state", json_object_new_string(job_state_names[r->state]));
-		json_object_object_add(o, "model_version", r->state == JOB_DONE ? json_object_new_string(r->version) : NULL);
-		json_object_object_add(o, "examples", json_object_new_int64(r->n_examples));
-		json_object_object_add(o, "seconds", json_object_new_double(r->seconds));
-		json_object_object_add(o, "note", r->note[0] == '\0' ? NULL : json_object_new_string(r->note));
-		print_json(o, &e);
+		add_text(o, "state", job_state_names[r->state], &ok);
+		add_text(o, "model_version", r->state == JOB_DONE ? r->version : NULL, &ok);
+		document_add(o, "examples", json_object_new_int64(r->n_examples), &ok);
+		document_add(o, "seconds", json_object_new_double(r->seconds), &ok);
+		add_text(o, "note", r->note[0] == '\0' ? NULL : r->note, &ok);
+		rc = print_made(o, ok);
 	} else if (r->state == JOB_DONE) {
 		printf("%s: %lld examples, %.3f s (%.3f s with the held-out test)\n", r->version,
 		       (long long)r->n_examples, r->seconds, seconds);
 	}
 	if (r->state == JOB_DONE)
-		return DONE;
+		return rc;
 	fprintf(stderr, "prelabel: no new version: %s\n", r->note[0] != '\0' ? r->note : "another trainer took the job");
 	return FAILED;
 }
@@ -612,8 +652,8 @@ static bool push_goes_on(void *arg)
 
 static int print_pushed(const struct args *a, const struct push_result *r, double seconds)
 {
-	struct err   e = { 0 };
 	json_object *o;
+	bool         ok = true;
 
 	if (!a->json) {
 		printf("%s: %lld predictions written, %lld left out by Label Studio, %.1f s\n", r->version, (long long)r->written,
@@ -621,13 +661,13 @@ static int print_pushed(const struct args *a, const struct push_result *r, doubl
 		return DONE;
 	}
 	o = json_object_new_object();
-	json_object_object_add(o, "model_version", json_object_new_string(r->version));
-	json_object_object_add(o, "open", json_object_new_int64(r->open));
-	json_object_object_add(o, "written", json_object_new_int64(r->written));
-	json_object_object_add(o, "left_out", json_object_new_int64(r->left_out));
-	json_object_object_add(o, "passes", json_object_new_int64(r->passes));
-	json_object_object_add(o, "seconds", json_object_new_double(seconds));
-	return print_json(o, &e);
+	add_text(o, "model_version", r->version, &ok);
+	document_add(o, "open", json_object_new_int64(r->open), &ok);
+	document_add(o, "written", json_object_new_int64(r->written), &ok);
+	document_add(o, "left_out", json_object_new_int64(r->left_out), &ok);
+	document_add(o, "passes", json_object_new_int64(r->passes), &ok);
+	document_add(o, "seconds", json_object_new_double(seconds), &ok);
+	return print_made(o, ok);
 }
 
 static int run_push(struct args *a)
@@ -701,6 +741,7 @@ static int put_predicted(const struct serving *s, struct span text, struct arena
 	bool                     *chosen = several ? arena_array(scratch, control->n_labels, sizeof *chosen) : NULL;
 	json_object              *o, *proba, *all;
 	int                       label;
+	bool                      ok = true;
 
 	if (several && chosen == NULL)
 		return err_memory(e);
@@ -710,23 +751,24 @@ static int put_predicted(const struct serving *s, struct span text, struct arena
 	o = json_object_new_object();
 	proba = json_object_new_object();
 	for (size_t i = 0; control != NULL && i < p.n_proba; i++)
-		json_object_object_add(proba, control->labels[i].name, json_object_new_double(p.proba[i]));
-	json_object_object_add(o, "text", json_object_new_string_len(text.p == NULL ? "" : text.p, (int)text.len));
+		document_add(proba, control->labels[i].name, json_object_new_double(p.proba[i]), &ok);
+	document_add(o, "text", json_object_new_string_len(text.p == NULL ? "" : text.p, (int)text.len), &ok);
 	if (several) {
 		prediction_choices(&p, control, chosen);
 		all = json_object_new_array();
 		for (size_t i = 0; i < control->n_labels; i++)
 			if (chosen[i])
-				json_object_array_add(all, json_object_new_string(control->labels[i].name));
-		json_object_object_add(o, "label", all);
-		json_object_object_add(o, "score", json_object_new_double(p.score));
+				document_append(all, json_object_new_string(control->labels[i].name), &ok);
+		document_add(o, "label", all, &ok);
+		document_add(o, "score", json_object_new_double(p.score), &ok);
 	} else {
-		json_object_object_add(o, "label", control == NULL || label < 0 ? NULL : json_object_new_string(control->labels[label].name));
-		json_object_object_add(o, "score", json_object_new_double(label >= 0 && p.n_proba > (size_t)label ? p.proba[label] : p.score));
+		add_text(o, "label", control == NULL || label < 0 ? NULL : control->labels[label].name, &ok);
+		document_add(o, "score", json_object_new_double(label >= 0 && p.n_proba > (size_t)label ? p.proba[label] : p.score), &ok);
 	}
-	json_object_object_add(o, "probabilities", proba);
-	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(o);
+	document_add(o, "probabilities", proba, &ok);
+	o = document_finished(o, ok, e);
+	if (o == NULL || print_document(o, document_put, e) < 0)
+		return -1;
 	arena_reset(scratch);
 	return 0;
 }
@@ -886,22 +928,30 @@ static int run_rollback(struct args *a)
 
 static int run_forget(struct args *a)
 {
-	struct err e = { 0 };
+	struct err e = { 0 }, why = { 0 };
 	int64_t    row;
 	int        rc;
 
 	if (a->project == STORE_NULL)
 		return usage_error(a, "needs --project N");
-	rc = project_row(a, &row);
-	if (rc != DONE)
-		return rc;
+	rc = store_project_find(a->st, a->project, STORE_NULL, &row, &e);
+	/* It may have been deleted by a run that could not compact the file any more. */
+	if (rc == 1 && store_compact(a->st, &e) == 0)
+		err_set(&e, ERR_NOT_FOUND, "project %lld is not known", (long long)a->project);
+	if (rc != 0)
+		return fail(&e);
 	/* All of that number: a database that was made anew has another project under it. */
 	rc = store_begin(a->st, &e);
 	while (rc == 0)
 		rc = store_project_delete(a->st, row, &e) < 0 ? -1
 		     : store_project_find(a->st, a->project, STORE_NULL, &row, &e);
-	if (rc < 0 || store_commit(a->st, &e) < 0 || store_compact(a->st, &e) < 0)
+	if (rc < 0 || store_commit(a->st, &e) < 0)
 		return fail(&e);
+	if (store_compact(a->st, &why) < 0) {
+		err_set(&e, why.code, "project %lld is deleted, but the file still has room that it took (run this again): %.120s",
+		        (long long)a->project, why.msg);
+		return fail(&e);
+	}
 	printf("project %lld is forgotten\n", (long long)a->project);
 	return DONE;
 }
@@ -909,7 +959,9 @@ static int run_forget(struct args *a)
 /* ---- connect, disconnect ----------------------------------------------------------------- */
 
 struct connect_output {
-	json_object *steps, *next;   /* --json; NULL: lines */
+	bool         json;
+	json_object *steps, *next;   /* of json */
+	bool         ok;             /* as of document.h */
 	bool         dry_run;
 };
 
@@ -918,40 +970,44 @@ static void show_step(void *arg, const char *what, enum connect_did did, const c
 	struct connect_output *out = arg;
 	json_object           *o;
 
-	if (out->steps == NULL) {
+	if (!out->json) {
 		printf("%s%-*s %s%s%s\n", out->dry_run && did > CONNECT_RIGHT && did < CONNECT_WARNING ? "would be " : "",
 		       did == CONNECT_NEXT ? 4 : 7, connect_did_names[did], what, what[0] == '\0' ? "" : ": ", text);
 		return;
 	}
 	if (did == CONNECT_NEXT) {
-		json_object_array_add(out->next, json_object_new_string(text));
+		document_append(out->next, json_object_new_string(text), &out->ok);
 		return;
 	}
 	o = json_object_new_object();
-	json_object_object_add(o, "step", json_object_new_string(what));
-	json_object_object_add(o, "did", json_object_new_string(connect_did_names[did]));
-	json_object_object_add(o, "text", json_object_new_string(text));
-	json_object_array_add(out->steps, o);
+	add_text(o, "step", what, &out->ok);
+	add_text(o, "did", connect_did_names[did], &out->ok);
+	add_text(o, "text", text, &out->ok);
+	document_append(out->steps, o, &out->ok);
 }
 
 static int end_connect(const struct args *a, struct connect_output *out, const struct connect_report *r, int rc,
                        const struct err *e)
 {
 	json_object *o;
+	int          printed = DONE;
 
-	if (out->steps != NULL) {
+	if (out->json) {
 		o = json_object_new_object();
-		json_object_object_add(o, "project", r->project == 0 ? NULL : json_object_new_int64(r->project));
-		json_object_object_add(o, "dry_run", json_object_new_boolean(a->connect.dry_run));
-		json_object_object_add(o, "changes", json_object_new_int64(r->changes));
-		json_object_object_add(o, "steps", out->steps);
-		json_object_object_add(o, "next", out->next);
-		json_object_object_add(o, "error", rc == 0 ? NULL : json_object_new_string(e->msg));
-		json_object_object_add(o, "cure", rc == 0 || r->cure[0] == '\0' ? NULL : json_object_new_string(r->cure));
-		print_json(o, e);
+		if (r->project == 0)
+			document_add_null(o, "project", &out->ok);
+		else
+			document_add(o, "project", json_object_new_int64(r->project), &out->ok);
+		document_add(o, "dry_run", json_object_new_boolean(a->connect.dry_run), &out->ok);
+		document_add(o, "changes", json_object_new_int64(r->changes), &out->ok);
+		document_add(o, "steps", out->steps, &out->ok);
+		document_add(o, "next", out->next, &out->ok);
+		add_text(o, "error", rc == 0 ? NULL : e->msg, &out->ok);
+		add_text(o, "cure", rc == 0 || r->cure[0] == '\0' ? NULL : r->cure, &out->ok);
+		printed = print_made(o, out->ok);
 	}
 	if (rc == 0)
-		return DONE;
+		return printed;
 	fflush(stdout);
 	fprintf(stderr, "prelabel: %s%s%s\n", e->msg, r->cure[0] == '\0' ? "" : ". ", r->cure);
 	return e->code == ERR_USAGE ? USAGE : FAILED;
@@ -970,7 +1026,7 @@ static int open_store(struct args *a, struct err *e)
 
 static int run_connection(struct args *a, bool on)
 {
-	struct connect_output out = { .dry_run = a->connect.dry_run };
+	struct connect_output out = { .json = a->json, .ok = true, .dry_run = a->connect.dry_run };
 	struct connect_report r = { .step = show_step, .arg = &out };
 	struct health         h;
 	struct err            e = { 0 }, down = { 0 };
@@ -1289,6 +1345,10 @@ int main(int argc, char *argv[])
 		store_keep_more(a.st);
 	rc = command->run(&a);
 	store_close(a.st);
+	if (rc == DONE && lacked) {
+		err_memory(&e);
+		rc = fail(&e);
+	}
 	if (fflush(stdout) != 0 || ferror(stdout))
 		return FAILED;
 	return rc;

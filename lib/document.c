@@ -7,31 +7,58 @@
 
 #include <string.h>
 
-static void put_object(struct buf *b, json_object *o)
+#define ON_ONE_LINE (-1)
+
+static void put_value(struct buf *b, json_object *o, int depth);
+
+/* Two spaces a level, as json-c does. */
+static void put_break(struct buf *b, int depth)
+{
+	if (depth == ON_ONE_LINE)
+		return;
+	buf_addc(b, '\n');
+	for (int i = 0; i < depth; i++)
+		buf_adds(b, "  ");
+}
+
+static int deeper(int depth)
+{
+	return depth == ON_ONE_LINE ? depth : depth + 1;
+}
+
+static void put_object(struct buf *b, json_object *o, int depth)
 {
 	struct json_object_iterator at = json_object_iter_begin(o), end = json_object_iter_end(o);
 	const char                 *comma = "{";
 
 	for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
 		buf_adds(b, comma);
+		put_break(b, deeper(depth));
 		json_put_text(b, span_of(json_object_iter_peek_name(&at)));
-		buf_addc(b, ':');
-		document_put(b, json_object_iter_peek_value(&at));
+		buf_adds(b, depth == ON_ONE_LINE ? ":" : ": ");
+		put_value(b, json_object_iter_peek_value(&at), deeper(depth));
 		comma = ",";
 	}
+	if (comma[0] == ',')
+		put_break(b, depth);
 	buf_adds(b, comma[0] == '{' ? "{}" : "}");
 }
 
-static void put_array(struct buf *b, json_object *o)
+static void put_array(struct buf *b, json_object *o, int depth)
 {
-	for (size_t i = 0; i < json_object_array_length(o); i++) {
+	const size_t n = json_object_array_length(o);
+
+	for (size_t i = 0; i < n; i++) {
 		buf_addc(b, i == 0 ? '[' : ',');
-		document_put(b, json_object_array_get_idx(o, i));
+		put_break(b, deeper(depth));
+		put_value(b, json_object_array_get_idx(o, i), deeper(depth));
 	}
-	buf_adds(b, json_object_array_length(o) == 0 ? "[]" : "]");
+	if (n > 0)
+		put_break(b, depth);
+	buf_adds(b, n == 0 ? "[]" : "]");
 }
 
-void document_put(struct buf *b, json_object *o)
+static void put_value(struct buf *b, json_object *o, int depth)
 {
 	const char *given;
 
@@ -56,10 +83,20 @@ void document_put(struct buf *b, json_object *o)
 		json_put_text(b, (struct span){ json_object_get_string(o), (size_t)json_object_get_string_len(o) });
 		break;
 	case json_type_array:
-		put_array(b, o);
+		put_array(b, o, depth);
 		break;
 	case json_type_object:
-		put_object(b, o);
+		put_object(b, o, depth);
 		break;
 	}
+}
+
+void document_put(struct buf *b, json_object *o)
+{
+	put_value(b, o, ON_ONE_LINE);
+}
+
+void document_put_lines(struct buf *b, json_object *o)
+{
+	put_value(b, o, 0);
 }

@@ -52,4 +52,7 @@ static inline json_object *document_finished(json_object *o, bool ok, struct err
  * memory for, and says nothing. */
 void document_put(struct buf *b, json_object *o);
 
+/* For people: a member a line. */
+void document_put_lines(struct buf *b, json_object *o);
+
 #endif
