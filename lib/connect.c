@@ -62,7 +62,22 @@ struct connection {
 	struct found                  found[FOUND_MAX];
 	size_t                        n_found;
 	struct span                   first_backend;   /* of any address: the one that predicts */
+	bool                          lacked;          /* memory, for something that Label Studio said */
 };
+
+/* What has no memory reads as none, and is noted: nothing is changed after that. */
+static struct span text_of(struct connection *c, struct span object, const char *key)
+{
+	struct span value, text;
+	struct err  why = { 0 };
+
+	if (json_member(object, key, &value) != 0)
+		return LS_NO_BODY;
+	if (json_text(value, &c->arena, &text, &why) == 0 && (text.p = arena_copy(&c->arena, text)) != NULL)
+		return text;
+	c->lacked |= why.code == ERR_MEMORY || (why.code == ERR_OK && json_type(value) == JSON_STRING);
+	return LS_NO_BODY;
+}
 
 /* ---- telling ------------------------------------------------------------------------ */
 
@@ -141,6 +156,9 @@ static int call(struct connection *c, const char *method, struct span body, stru
 {
 	if (answer != NULL)
 		*answer = LS_NO_BODY;
+	/* Or what Label Studio has would be made again. */
+	if (c->lacked)
+		return err_memory(e);
 	return c->o->dry_run ? 0 : ls_rest(c->api, method, body, &c->arena, answer, e, "%s", path);
 }
 
@@ -268,7 +286,7 @@ static int read_project(struct connection *c, int64_t id, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, "Label Studio has no project %" PRId64 " for the owner of this key", id);
 	}
 	c->id = c->r->project = id;
-	c->config = ls_rest_text(c->project, "label_config", &c->arena);
+	c->config = text_of(c, c->project, "label_config");
 	return 0;
 }
 
@@ -282,7 +300,7 @@ struct search {
 static int is_titled(void *arg, struct span project, struct err *e)
 {
 	struct search *s = arg;
-	struct span    title = ls_rest_text(project, "title", &s->c->arena);
+	struct span    title = text_of(s->c, project, "title");
 
 	(void)e;
 	if (span_eq(title, s->title)) {
@@ -437,7 +455,7 @@ static int find_project(struct connection *c, struct err *e)
 		return make_project(c, e);
 	if (read_project(c, id, e) < 0)
 		return -1;
-	title = ls_rest_text(c->project, "title", &c->arena);
+	title = text_of(c, c->project, "title");
 	tell(c, "project", CONNECT_RIGHT, "%" PRId64 " \"%.*s\"", c->id, shown(title), title.p == NULL ? "" : title.p);
 	if (wants && !span_eq(wanted, c->config))
 		tell(c, "project", CONNECT_WARNING, "its labeling config is another one than asked for: it is left as it is");
@@ -456,7 +474,7 @@ static int note_ours(void *arg, struct span one, struct err *e)
 {
 	struct listing    *l = arg;
 	struct connection *c = l->c;
-	struct span        url = ls_rest_text(one, "url", &c->arena), copy = one;
+	struct span        url = text_of(c, one, "url"), copy = one;
 	struct found       f = { .id = ls_rest_int(one, "id") };
 	size_t             at = c->n_found;
 
@@ -575,8 +593,8 @@ static int send_backend(struct connection *c, int64_t id, struct span *answer, s
 /* What of a backend is not as it has to be; "": all is. */
 static void backend_wrong(struct connection *c, struct span b, char *out, size_t size)
 {
-	struct span url = ls_rest_text(b, "url", &c->arena), user = ls_rest_text(b, "basic_auth_user", &c->arena);
-	struct span state = ls_rest_text(b, "state", &c->arena), readable = ls_rest_text(b, "readable_state", &c->arena);
+	struct span url = text_of(c, b, "url"), user = text_of(c, b, "basic_auth_user");
+	struct span state = text_of(c, b, "state"), readable = text_of(c, b, "readable_state");
 	bool        set = ls_rest_true(b, "basic_auth_pass_is_set");
 
 	out[0] = '\0';
@@ -601,7 +619,7 @@ static int put_backend(struct connection *c, struct err *e)
 			return -1;
 		tell(c, "backend", CONNECT_MADE, "%s%s", c->url, c->env->auth_user == NULL ? "" : ", with user and password");
 	} else {
-		title = ls_rest_text(c->found[0].json, "title", &c->arena);
+		title = text_of(c, c->found[0].json, "title");
 		if (title.len > 0)
 			c->title = title;
 		backend_wrong(c, c->found[0].json, wrong, sizeof wrong);
@@ -612,7 +630,7 @@ static int put_backend(struct connection *c, struct err *e)
 		if (remove_found(c, 1, true, ": it was connected twice", e) < 0)
 			return -1;
 	}
-	if (c->first_backend.p != NULL && !address_is(ls_rest_text(c->first_backend, "url", &c->arena), span_of(c->url), ""))
+	if (c->first_backend.p != NULL && !address_is(text_of(c, c->first_backend, "url"), span_of(c->url), ""))
 		tell(c, "backend", CONNECT_WARNING, "another backend, %" PRId64 ", was connected first: Label Studio asks only that "
 		     "one for predictions", ls_rest_int(c->first_backend, "id"));
 	return 0;
@@ -676,7 +694,7 @@ static void webhook_wrong(struct connection *c, struct span w, struct buf *body,
 		{ "send_for_all_actions", "it was for some actions only" },
 	};
 
-	if (!span_is(ls_rest_text(w, "url", &c->arena), c->hook)) {
+	if (!span_is(text_of(c, w, "url"), c->hook)) {
 		member_text(body, "url", span_of(c->hook));
 		buf_adds(words, "its address was written otherwise");
 	}
@@ -779,8 +797,8 @@ static int put_settings(struct connection *c, struct err *e)
 	}
 	if (read_project(c, c->id, e) < 0 || stored_project(c, &p, e) < 0)
 		return -1;
-	version = ls_rest_text(c->project, "model_version", &c->arena);
-	sampling = ls_rest_text(c->project, "sampling", &c->arena);
+	version = text_of(c, c->project, "model_version");
+	sampling = text_of(c, c->project, "sampling");
 	show = ls_rest_true(c->project, "show_collab_predictions") && version.len > 0;
 	queue = !c->o->uncertainty || span_is(sampling, UNCERTAINTY);
 	buf_init(&body, BODY_BYTES);
@@ -1035,7 +1053,7 @@ int connect_project(struct store *st, const struct env *env, const struct connec
 	if (open_connection(&c, e) == 0 && check_data(&c, e) == 0 && find_project(&c, e) == 0 && put_backend(&c, e) == 0 &&
 	    put_webhook(&c, e) == 0 && put_settings(&c, e) == 0 && import_data(&c, e) == 0 && learn(&c, e) == 0) {
 		tell_next(&c);
-		rc = 0;
+		rc = c.lacked ? err_memory(e) : 0;
 	}
 	close_connection(&c);
 	return rc;
@@ -1048,7 +1066,7 @@ static int title_is(void *arg, struct span backend, struct err *e)
 	struct search *s = arg;
 
 	(void)e;
-	s->n += span_eq(ls_rest_text(backend, "title", &s->c->arena), s->title);
+	s->n += span_eq(text_of(s->c, backend, "title"), s->title);
 	return 0;
 }
 
@@ -1066,8 +1084,8 @@ static int is_backend(struct connection *c, struct span title, bool *is, struct 
 /* The project shows what we were asked for, or what we pushed: it has to show nothing. */
 static int reset_settings(struct connection *c, struct span title, bool uncertainty, struct err *e)
 {
-	struct span version = ls_rest_text(c->project, "model_version", &c->arena);
-	struct span sampling = ls_rest_text(c->project, "sampling", &c->arena);
+	struct span version = text_of(c, c->project, "model_version");
+	struct span sampling = text_of(c, c->project, "sampling");
 	struct buf  body;
 	bool        other = true, ours, queue;
 	int         rc = 0;
@@ -1131,7 +1149,7 @@ static int take_back(struct connection *c, const struct project *p, struct err *
 
 	if (list_ours(c, false, e) < 0)
 		return -1;
-	name = ls_rest_text(c->project, "title", &c->arena);
+	name = text_of(c, c->project, "title");
 	tell(c, "project", CONNECT_RIGHT, "%" PRId64 " \"%.*s\"", c->id, shown(name), name.p == NULL ? "" : name.p);
 	/* The webhook first: what follows is no event of ours any more. */
 	n_hooks = c->n_found;
@@ -1139,7 +1157,7 @@ static int take_back(struct connection *c, const struct project *p, struct err *
 		return -1;
 	n_backends = c->n_found;
 	if (n_backends > 0)
-		title = ls_rest_text(c->found[0].json, "title", &c->arena);
+		title = text_of(c, c->found[0].json, "title");
 	if (remove_found(c, 0, true, "", e) < 0)
 		return -1;
 	c->n_found = n_backends;
@@ -1170,6 +1188,8 @@ int disconnect_project(struct store *st, const struct env *env, const struct con
 	struct connection c = { .st = st, .env = env, .o = o, .r = r };
 	int               rc = open_connection(&c, e) < 0 ? -1 : disconnect(&c, e);
 
+	if (rc == 0 && c.lacked)
+		rc = err_memory(e);
 	if (rc == 0 && o->dry_run)
 		tell_next(&c);
 	else if (rc == 0)
