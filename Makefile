@@ -230,9 +230,11 @@ $(BUILD)/tests/torture/%_main.o: $(BUILD)/cgi/%.o
 	@mkdir -p $(@D)
 	objcopy --redefine-sym main=$*_main $< $@
 
-$(BUILD)/tests/torture/torture: $(BUILD)/tests/torture/torture.o $(BUILD)/tests/torture/faults.o \
-                                $(PROGRAMS:%=$(BUILD)/tests/torture/%_main.o) $(BUILD)/libprelabel.a
+$(BUILD)/tests/torture/torture: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/torture/*.c)) \
+                                $(PROGRAMS:%=$(BUILD)/tests/torture/%_main.o) $(BUILD)/tests/torture/prelabel_main.o \
+                                $(BUILD)/libprelabel.a
 	@ln -sf /bin/true $(@D)/prelabel
+	@ln -sfn ../../cgi $(@D)/cgi; ln -sfn ../../init $(@D)/init; ln -sf ../../lighttpd.conf $(@D)/lighttpd.conf
 	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
 
 # It stands in place of functions that the fortified headers define inline.

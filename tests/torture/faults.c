@@ -8,6 +8,8 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -15,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -33,23 +37,32 @@ const char *const fault_sort_names[FAULT__MAX] = {
 	[FAULT_MEMORY] = "memory", [FAULT_MAP] = "mmap", [FAULT_THREAD] = "pthread_create", [FAULT_FORK] = "fork",
 	[FAULT_PIPE] = "pipe", [FAULT_POLL] = "poll", [FAULT_OPEN] = "open", [FAULT_READ] = "read",
 	[FAULT_WRITE] = "write", [FAULT_SYNC] = "fsync", [FAULT_NET] = "socket",
+	[FAULT_SECCOMP] = "seccomp",
 };
 
 static const int numbers[FAULT__MAX] = {
 	[FAULT_MEMORY] = ENOMEM, [FAULT_MAP] = ENOMEM, [FAULT_THREAD] = EAGAIN, [FAULT_FORK] = EAGAIN,
 	[FAULT_PIPE] = EMFILE, [FAULT_POLL] = ENOMEM, [FAULT_OPEN] = EMFILE, [FAULT_READ] = EIO,
 	[FAULT_WRITE] = EIO, [FAULT_SYNC] = EIO, [FAULT_NET] = ENOBUFS,
+	[FAULT_SECCOMP] = EPERM,
 };
 
-static atomic_bool   armed;
-static atomic_long   count, blocks, slept_ns;
-static long          fail_at;
-static bool          fail_on;
-static struct fault  found;
+static struct state {
+	atomic_bool  armed;
+	atomic_long  count, slept_ns;
+	long         fail_at;
+	bool         fail_on;
+	struct fault found;
+} own, *all = &own;
+
+static atomic_long   blocks;
+static bool          aside;
 static __thread bool within;             /* backtrace() may ask for memory itself */
 
 static int     (*real_thread)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 static pid_t   (*real_fork)(void);
+static int     (*real_spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+                             char *const *, char *const *);
 static FILE   *(*real_fopen)(const char *, const char *);
 
 static void resolve(void)
@@ -59,6 +72,7 @@ static void resolve(void)
 	if (real_fork != NULL)
 		return;
 	*(void **)&real_thread = dlsym(RTLD_NEXT, "pthread_create");
+	*(void **)&real_spawn = dlsym(RTLD_NEXT, "posix_spawnp");
 	*(void **)&real_fopen = dlsym(RTLD_NEXT, "fopen");
 	*(void **)&real_fork = dlsym(RTLD_NEXT, "fork");
 	(void)backtrace(frame, 2);           /* loads what it needs */
@@ -70,16 +84,16 @@ static bool fails(enum fault_sort sort)
 {
 	long n;
 
-	if (!atomic_load_explicit(&armed, memory_order_relaxed) || within)
+	if (!atomic_load_explicit(&all->armed, memory_order_relaxed) || within || aside)
 		return false;
-	n = atomic_fetch_add(&count, 1);
-	if (n == fail_at) {
+	n = atomic_fetch_add(&all->count, 1);
+	if (n == all->fail_at) {
 		within = true;
-		found.sort = sort;
-		found.n_frames = backtrace(found.frame, FAULT_FRAMES);
-		found.fired = true;
+		all->found.sort = sort;
+		all->found.n_frames = backtrace(all->found.frame, FAULT_FRAMES);
+		all->found.fired = true;
 		within = false;
-	} else if (!(fail_on && found.fired && found.sort == sort)) {
+	} else if (!(all->fail_on && all->found.fired && all->found.sort == sort)) {
 		return false;
 	}
 	errno = numbers[sort];
@@ -89,19 +103,34 @@ static bool fails(enum fault_sort sort)
 void faults_arm(long point, bool on)
 {
 	resolve();
-	found = (struct fault){ .fired = false };
-	fail_at = point;
-	fail_on = on;
-	atomic_store(&count, 0);
-	atomic_store(&armed, true);
+	all->found = (struct fault){ .fired = false };
+	all->fail_at = point;
+	all->fail_on = on;
+	atomic_store(&all->count, 0);
+	atomic_store(&all->armed, true);
+}
+
+void faults_share(void)
+{
+	struct state *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (shared == MAP_FAILED)
+		abort();
+	*shared = *all;
+	all = shared;
+}
+
+void faults_aside(bool is)
+{
+	aside = is;
 }
 
 long faults_disarm(struct fault *f)
 {
-	atomic_store(&armed, false);
+	atomic_store(&all->armed, false);
 	if (f != NULL)
-		*f = found;
-	return atomic_load(&count);
+		*f = all->found;
+	return atomic_load(&all->count);
 }
 
 long faults_blocks(void)
@@ -270,6 +299,28 @@ pid_t fork(void)
 	return fails(FAULT_FORK) ? -1 : real_fork();
 }
 
+int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *files, const posix_spawnattr_t *attr,
+                 char *const argv[], char *const env[])
+{
+	resolve();
+	return fails(FAULT_FORK) ? EAGAIN : real_spawn(pid, file, files, attr, argv, env);
+}
+
+/* What a container may forbid. */
+int prctl(int what, ...)
+{
+	unsigned long arg[4];
+	va_list       ap;
+
+	va_start(ap, what);
+	for (int i = 0; i < 4; i++)
+		arg[i] = va_arg(ap, unsigned long);
+	va_end(ap);
+	if ((what == PR_SET_NO_NEW_PRIVS || what == PR_SET_SECCOMP) && fails(FAULT_SECCOMP))
+		return -1;
+	return (int)syscall(SYS_prctl, what, arg[0], arg[1], arg[2], arg[3]);
+}
+
 int pipe2(int end[2], int flags)
 {
 	return fails(FAULT_PIPE) ? -1 : (int)syscall(SYS_pipe2, end, flags);
@@ -344,9 +395,27 @@ int mkdir(const char *path, mode_t mode)
 	return rc;
 }
 
+int symlink(const char *to, const char *path)
+{
+	return fails(FAULT_OPEN) ? -1 : (int)syscall(SYS_symlinkat, to, AT_FDCWD, path);
+}
+
+int signalfd(int fd, const sigset_t *mask, int flags)
+{
+	return fails(FAULT_OPEN) ? -1 : (int)syscall(SYS_signalfd4, fd, mask, (size_t)8, flags);
+}
+
+/* The kernel's own, as a signalfd is, can't have a damaged disk. */
+static bool on_disk_or_wire(int fd)
+{
+	struct stat sb;
+
+	return fstat(fd, &sb) < 0 || (sb.st_mode & S_IFMT) != 0;
+}
+
 ssize_t read(int fd, void *p, size_t n)
 {
-	return fails(FAULT_READ) ? -1 : (ssize_t)syscall(SYS_read, fd, p, n);
+	return on_disk_or_wire(fd) && fails(FAULT_READ) ? -1 : (ssize_t)syscall(SYS_read, fd, p, n);
 }
 
 ssize_t pread(int fd, void *p, size_t n, off_t at)
@@ -414,6 +483,21 @@ int connect(int fd, const struct sockaddr *to, socklen_t n)
 	return fails(FAULT_NET) ? -1 : (int)syscall(SYS_connect, fd, to, n);
 }
 
+int bind(int fd, const struct sockaddr *at, socklen_t n)
+{
+	return fails(FAULT_NET) ? -1 : (int)syscall(SYS_bind, fd, at, n);
+}
+
+int listen(int fd, int n)
+{
+	return fails(FAULT_NET) ? -1 : (int)syscall(SYS_listen, fd, n);
+}
+
+ssize_t sendto(int fd, const void *p, size_t n, int flags, const struct sockaddr *to, socklen_t len)
+{
+	return fails(FAULT_NET) ? -1 : (ssize_t)syscall(SYS_sendto, fd, p, n, flags, to, len);
+}
+
 ssize_t send(int fd, const void *p, size_t n, int flags)
 {
 	return fails(FAULT_NET) ? -1 : (ssize_t)syscall(SYS_sendto, fd, p, n, flags, NULL, 0);
@@ -436,7 +520,7 @@ ssize_t __recv_chk(int fd, void *p, size_t n, size_t room, int flags)
 int clock_gettime(clockid_t id, struct timespec *t)
 {
 	int  rc = (int)syscall(SYS_clock_gettime, id, t);
-	long ns = atomic_load(&slept_ns);
+	long ns = atomic_load(&all->slept_ns);
 
 	if (rc == 0 && (id == CLOCK_REALTIME || id == CLOCK_MONOTONIC)) {
 		t->tv_sec += ns / 1000000000;
@@ -451,7 +535,7 @@ int clock_gettime(clockid_t id, struct timespec *t)
 
 int nanosleep(const struct timespec *t, struct timespec *left)
 {
-	atomic_fetch_add(&slept_ns, t->tv_sec * 1000000000L + t->tv_nsec);
+	atomic_fetch_add(&all->slept_ns, t->tv_sec * 1000000000L + t->tv_nsec);
 	if (left != NULL)
 		*left = (struct timespec){ 0 };
 	return 0;
@@ -459,6 +543,6 @@ int nanosleep(const struct timespec *t, struct timespec *left)
 
 int usleep(useconds_t us)
 {
-	atomic_fetch_add(&slept_ns, (long)us * 1000);
+	atomic_fetch_add(&all->slept_ns, (long)us * 1000);
 	return 0;
 }

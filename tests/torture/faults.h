@@ -18,7 +18,7 @@ enum fault_sort {
 	FAULT_MEMORY,          /* malloc, calloc, realloc and their like */
 	FAULT_MAP,             /* mmap */
 	FAULT_THREAD, FAULT_FORK, FAULT_PIPE, FAULT_POLL,
-	FAULT_OPEN, FAULT_READ, FAULT_WRITE, FAULT_SYNC, FAULT_NET,
+	FAULT_OPEN, FAULT_READ, FAULT_WRITE, FAULT_SYNC, FAULT_NET, FAULT_SECCOMP,
 	FAULT__MAX
 };
 extern const char *const fault_sort_names[FAULT__MAX];
@@ -33,6 +33,13 @@ struct fault {
 };
 
 #define FAULT_NEVER (-1L)
+
+/* From now on this process, and those that it forks, count together and see the same
+ * clock; what they execute does not. */
+void faults_share(void);
+
+/* Calls of this process count no more (or again): it looks on. */
+void faults_aside(bool aside);
 
 /* Call number `point` (from 0) of those to come fails; with `on` all of its sort behind it
  * too.  FAULT_NEVER: they are counted. */

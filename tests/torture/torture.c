@@ -1,7 +1,7 @@
 /*
  * torture.c - every call that may fail does, in each kind of request and in a training.
  *
- *   torture [--every N] [--seed S] [--list] [NAME...]       (every point; every NAME)
+ *   torture [--every N] [--seed S] [--point N] [--list] [NAME...]       (every point; every NAME)
  *
  * A case is one request to one of the four programs, or one piece of work of the command
  * line.  It is run again and again on a store that is the same each time: once without a
@@ -23,15 +23,20 @@
 #include "../../lib/web/serve.c"
 #undef serve
 
+#include "actors.h"
 #include "faults.h"
+#include "process.h"
 
 #include "context.h"
 #include "evaluate.h"
 #include "import.h"
+#include "schema.h"
 #include "serving.h"
+#include "studio/ls_api.h"
 #include "train.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -40,6 +45,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #define STALL_S    60          /* of the machine's time, in which no point ends: it hangs */
@@ -55,6 +61,7 @@ int predict_main(void);
 int setup_main(void);
 int status_main(void);
 int webhook_main(void);
+int prelabel_main(int argc, char *argv[]);
 
 /* They hand us what they would serve. */
 static const struct service *handed;
@@ -99,6 +106,8 @@ struct outcome {
 	char       text[2048];               /* what came of it, if it went well */
 };
 
+enum kept { KEPT_FULL, KEPT_NONE, KEPT_OLD };   /* what is in MODEL_DIR: nothing; a store of the first schema */
+
 struct scenario {
 	const char *name;
 	int       (*program)(void);          /* whose main; NULL: work */
@@ -107,6 +116,17 @@ struct scenario {
 	bool        steps;                   /* several transactions: what is between them may be seen */
 	int       (*work)(struct outcome *o);
 	const char *agent;
+
+	/* A whole process, from main() to its end.  Of a request's fields: what is asked
+	 * meanwhile of `program`, which accepts connections. */
+	bool        whole;
+	const char *command;                 /* prelabel's arguments; "@x": x in the folder of all this */
+	bool        serves;                  /* it is `start`, and runs until it is told to end */
+	bool        says_no;                 /* it prints what is wrong, and ends with 1 */
+	bool        cold;                    /* libcurl is not open yet */
+	enum kept   kept;
+	const char *with;                    /* settings: NAME=value, one a line */
+	bool        refused;                 /* the right answer is 503 */
 };
 
 static int work_train(struct outcome *o);
@@ -117,6 +137,12 @@ static int work_tasks(struct outcome *o);
 static int work_evaluate(struct outcome *o);
 static int work_crossval(struct outcome *o);
 
+#define COMMAND(name, line, ...) { name, .whole = true, .command = line, .agent = NULL, __VA_ARGS__ }
+#define PROGRAM(name, main, method, path, query, body, ...) \
+	{ name, main, method, path, query, body, .whole = true, .agent = NULL, __VA_ARGS__ }
+#define EXEC "MODEL=exec\nACTOR=model"
+#define PREDICT_TWO "{\"project\":\"1.1700000000\",\"label_config\":\"" TWO "\",\"tasks\":[" TASK(1, "the soup was great") "," \
+                    TASK(2, "rude \\\"waiter\\\"\\n") "]}"
 #define WEBHOOK(name, body) { name, webhook_main, "POST", "/webhook", "", body, .agent = "python-requests/2.34.2" }
 #define OF_STATUS(name, method, path, query, body, moving) { name, status_main, method, path, query, body, moving, .agent = NULL }
 
@@ -178,6 +204,49 @@ static const struct scenario scenarios[] = {
 	{ "import-tasks", .steps = true, .work = work_tasks, .agent = NULL },
 	{ "evaluate-file", .work = work_evaluate, .agent = NULL },
 	{ "evaluate-project", .work = work_crossval, .agent = NULL },
+
+	{ "exec-predict", predict_main, "POST", "/predict", "", PREDICT_TWO, .with = EXEC, .agent = NULL },
+	{ "exec-ended", predict_main, "POST", "/predict", "", PREDICT_TWO, .with = EXEC "\nACTOR_MODEL=ends", .agent = NULL },
+	{ "exec-silent", predict_main, "POST", "/predict", "", PREDICT_TWO, .refused = true,
+	  .with = EXEC "\nACTOR_MODEL=silent\nPRELABEL_PREDICT_S=0.02\nPRELABEL_START_S=0.02", .agent = NULL },
+	{ "exec-train", .steps = true, .work = work_train, .with = EXEC, .agent = NULL },
+
+	PROGRAM("begin-predict", predict_main, "POST", "/predict", "", PREDICT_TWO, .moving = false),
+	PROGRAM("begin-setup", setup_main, "POST", "/setup", "", "{\"project\":\"1.1700000000\",\"schema\":\"" TWO "\"}", .moving = false),
+	PROGRAM("begin-webhook", webhook_main, "POST", "/webhook", "", CREATED(21, "a \\u00e9clair", "good"), .steps = true),
+	PROGRAM("begin-status", status_main, "GET", "/status", "project=1", "", .moving = true),
+	PROGRAM("begin-strict", status_main, "GET", "/health", "", "", .with = "SANDBOX=strict"),
+	PROGRAM("begin-fresh", webhook_main, "POST", "/webhook", "", CREATED(21, "a \\u00e9clair", "good"), .kept = KEPT_NONE, .steps = true),
+	PROGRAM("begin-older", status_main, "GET", "/status", "", "", .kept = KEPT_OLD, .steps = true, .moving = true),
+
+	COMMAND("start", "start", .serves = true, .steps = true),
+	COMMAND("start-fresh", "start", .serves = true, .steps = true, .kept = KEPT_NONE),
+	COMMAND("start-check", "start --check", .says_no = true, .moving = true),
+	COMMAND("first-store", "status", .kept = KEPT_NONE, .steps = true),
+	COMMAND("older-store", "status", .kept = KEPT_OLD, .steps = true),
+	COMMAND("command-status", "status", .moving = true),
+	COMMAND("command-status-json", "status --project 1 --json", .moving = true),
+	COMMAND("command-versions", "versions --project 1", .moving = true),
+	COMMAND("command-versions-json", "versions --project 1 --json", .moving = true),
+	COMMAND("command-rollback", "rollback --project 1 0"),
+	COMMAND("command-forget", "forget --project 1", .steps = true),
+	COMMAND("command-env-json", "env --json"),
+	COMMAND("command-predict", "predict --project 1 @gold.jsonl", .moving = true),
+	COMMAND("command-evaluate", "evaluate --project 1 @gold.jsonl", .moving = true),
+	COMMAND("command-evaluate-json", "evaluate --project 1 --json @gold.jsonl", .moving = true),
+	COMMAND("command-import", "import --project 5 @lines.jsonl"),
+	COMMAND("command-train", "train --project 1 --json", .steps = true, .moving = true),
+	COMMAND("command-due", "train --due", .steps = true),
+	COMMAND("command-sync", "sync --project 1 --json", .steps = true, .moving = true),
+	COMMAND("command-push", "push --project 1 --json", .steps = true, .moving = true),
+	COMMAND("command-connect", "connect --project 1 --uncertainty", .steps = true, .moving = true),
+	COMMAND("command-connect-new", "connect --title New --label good --label bad --data @lines.jsonl --json", .steps = true, .moving = true),
+	COMMAND("command-disconnect", "disconnect --project 3", .steps = true, .moving = true),
+	COMMAND("command-doctor", "doctor --project 3", .says_no = true, .steps = true, .moving = true),
+	COMMAND("command-doctor-json", "doctor --project 3 --json", .says_no = true, .steps = true, .moving = true),
+	COMMAND("command-health", "health --json", .moving = true),
+	COMMAND("command-health-cold", "health", .cold = true, .moving = true),
+	COMMAND("command-init", "init @new --force", .moving = true),
 };
 
 /* ---- what parent and child share ------------------------------------------------------------- */
@@ -195,12 +264,13 @@ static struct shared {
 	long   point;
 	bool   at_work, warm, on;
 	long   done[FAULT__MAX];
+	long   excused;                      /* points at which libfcgi asserts */
 	size_t n_blames;
 	struct blame blame[BLAMES];
 	struct fault fault;                  /* of the point at hand */
 } *shared;
 
-static long every = 1, seed;
+static long every = 1, seed, only = -1;
 static long calls;                       /* that may fail, in the longest run */
 
 static long longer(long a, long b)
@@ -238,33 +308,74 @@ static const char export[] =
 	"{\"id\":61,\"data\":{\"text\":\"rude, \\\"cold\\\" waiter\"},\"updated_at\":\"" DAY2 "\",\"annotations\":[" ANNOTATION(61, "b\\u00e4d", DAY2) "]},"
 	"{\"id\":62,\"data\":{\"text\":\"never again\"},\"updated_at\":\"" DAY2 "\",\"annotations\":[" ANNOTATION(62, "b\\u00e4d", DAY2) "]}]";
 
+#define STUDIO_PROJECT(id) "{\"id\":" #id ",\"title\":\"Caf\\u00e9\",\"created_at\":\"2023-11-14T22:13:20Z\",\"label_config\":\"" TWO "\"}"
+
+/* Project 3 is connected, 1 is not, and nothing that is changed here stays. */
+static const struct { const char *begins, *has; int status; const char *body; bool open; } routes[] = {
+	{ "GET /livez ", "", 200, "{\"status\":\"UP\"}", true },
+	{ "GET /api/version/ ", "", 200, "{\"release\":\"1.23.0\"}", true },
+	{ "POST /api/token/refresh/ ", "", 200, "{\"access\":\"" ACCESS "\"}", true },
+	{ "GET /api/projects/", "/export?", 200, export, false },
+	{ "GET /api/projects/1/ ", "", 200, STUDIO_PROJECT(1), false },
+	{ "GET /api/projects/3/ ", "", 200, STUDIO_PROJECT(3), false },
+	{ "GET /api/projects/3/model-versions/ ", "", 200, "{}", false },
+	{ "GET /api/projects/?title=", "", 200, "{\"count\":0,\"next\":null,\"results\":[]}", false },
+	{ "POST /api/projects/ ", "", 201, STUDIO_PROJECT(1), false },
+	{ "POST /api/projects/1/import/predictions ", "", 201, "{\"created\":2}", false },
+	{ "POST /api/projects/1/import ", "", 201, "{\"task_count\":3}", false },
+	{ "GET /api/current-user/whoami ", "", 200, "{\"id\":1,\"email\":\"a@example.org\"}", false },
+	{ "GET /api/ml", "project=3", 200, "[{\"id\":5,\"project\":3,\"url\":\"http://localhost:%d\",\"title\":\"prelabel\",\"state\":\"CO\"}]", false },
+	{ "GET /api/ml", "", 200, "[]", false },
+	{ "GET /api/webhooks/", "project=3", 200, "[{\"id\":7,\"project\":3,\"url\":\"http://localhost:%d/webhook\",\"is_active\":true,"
+	  "\"send_payload\":true,\"send_for_all_actions\":true,\"headers\":{},\"actions\":[],\"updated_at\":\"2023-11-14T22:13:20Z\"}]", false },
+	{ "GET /api/webhooks/", "", 200, "[]", false },
+	{ "GET /api/tasks", "tasks%3Aid%22%2C%22operator%22%3A%22equal", 200, "{\"tasks\":[],\"total\":0}", false },
+	{ "GET /api/tasks", "", 200, "{\"tasks\":[{\"id\":71,\"is_labeled\":false,\"data\":{\"text\":\"great soup\"}},"
+	  "{\"id\":72,\"is_labeled\":false,\"data\":{\"text\":\"rude waiter\"}}],\"total\":2}", false },
+	{ "POST /api/", "", 201, "{\"id\":5}", false },
+	{ "PATCH /api/", "", 200, "{\"id\":5}", false },
+	{ "DELETE /api/", "", 204, "", false },
+};
+
+static bool whole_request(const char *head)
+{
+	const char *end = strstr(head, "\r\n\r\n"), *length = strcasestr(head, "\r\nContent-Length: ");
+
+	return end != NULL && (length == NULL || length > end || strlen(end + 4) >= strtoul(length + 18, NULL, 10));
+}
+
 static void stub_answer(int fd)
 {
-	static char head[16384];
-	const char *body = "{\"detail\":\"Not found.\"}";
+	static char head[65536], body[4096];
 	char        out[512];
-	size_t      len = 0;
+	size_t      len = 0, i = 0;
 	ssize_t     n;
 	int         status = 404;
 
-	while (len < sizeof head - 1 && (n = read(fd, head + len, sizeof head - 1 - len)) > 0) {
+	head[0] = '\0';
+	while (len < sizeof head - 1 && !whole_request(head) && (n = read(fd, head + len, sizeof head - 1 - len)) > 0) {
 		len += (size_t)n;
 		head[len] = '\0';
-		if (strstr(head, "\r\n\r\n") != NULL && (strncmp(head, "POST", 4) != 0 || strchr(head, '}') != NULL))
-			break;
 	}
-	head[len] = '\0';
-	if (strncmp(head, "POST /api/token/refresh/ ", 25) == 0)
-		status = 200, body = "{\"access\":\"" ACCESS "\"}";
-	else if (strstr(head, "Bearer " ACCESS) == NULL)
-		status = 401, body = "{\"detail\":\"Invalid token.\"}";
-	else if (strstr(head, "/export?") != NULL)
-		status = 200, body = export;
-	else if (strncmp(head, "GET /api/projects/1/ ", 21) == 0)
-		status = 200, body = "{\"id\":1,\"title\":\"Caf\\u00e9\",\"created_at\":\"2023-11-14T22:13:20Z\",\"label_config\":\"" TWO "\"}";
+	while (i < countof(routes) && !(strncmp(head, routes[i].begins, strlen(routes[i].begins)) == 0 &&
+	                                strstr(head, routes[i].has) != NULL))
+		i++;
+	snprintf(body, sizeof body, "{\"detail\":\"Not found.\"}");
+	if (i < countof(routes)) {
+		const char *port = strstr(routes[i].body, "%d");
+
+		status = routes[i].status;
+		snprintf(body, sizeof body, "%.*s", (int)(port == NULL ? strlen(routes[i].body) : (size_t)(port - routes[i].body)), routes[i].body);
+		if (port != NULL)
+			snprintf(body + strlen(body), sizeof body - strlen(body), "%d%s", stub_port, port + 2);
+		if (!routes[i].open && strstr(head, "Bearer " ACCESS) == NULL) {
+			status = 401;
+			snprintf(body, sizeof body, "{\"detail\":\"Invalid token.\"}");
+		}
+	}
 	snprintf(out, sizeof out, "HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
 	         status, strlen(body));
-	if (write(fd, out, strlen(out)) > 0 && write(fd, body, strlen(body)) > 0)
+	if (write(fd, out, strlen(out)) > 0 && write(fd, body, strlen(body)) >= 0)
 		shutdown(fd, SHUT_WR);
 	while (read(fd, head, sizeof head) > 0)
 		;
@@ -342,7 +453,8 @@ static void remove_store(void)
 static void put_template(void)
 {
 	remove_store();
-	write_file(STORE_FILE, template, template_len);
+	if (template_len > 0)
+		write_file(STORE_FILE, template, template_len);
 }
 
 /* All that is kept, but for times and random names.  core: what a second attempt leaves
@@ -367,6 +479,8 @@ static void look_ends(bool check)
 {
 	sqlite3_stmt *s = NULL;
 
+	if (looking == NULL)
+		return;
 	if (check && (sqlite3_prepare_v2(looking, "PRAGMA integrity_check", -1, &s, NULL) != SQLITE_OK ||
 	              sqlite3_step(s) != SQLITE_ROW || strcmp((const char *)sqlite3_column_text(s, 0), "ok") != 0))
 		blame("the store is not whole");
@@ -375,13 +489,26 @@ static void look_ends(bool check)
 	looking = NULL;
 }
 
+static int schema_of(void)
+{
+	sqlite3_stmt *s = NULL;
+	int           version = 0;
+
+	if (sqlite3_prepare_v2(looking, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+		version = sqlite3_column_int(s, 0);
+	sqlite3_finalize(s);
+	return version;
+}
+
 /* Looks at the store as another program would: it must be free to be written to. */
 static void dump(bool whole, char out[TEXT_BYTES])
 {
 	sqlite3_stmt *s = NULL;
 	const char   *text = NULL;
 
-	out[0] = '\0';
+	snprintf(out, TEXT_BYTES, "no store");
+	if (looking == NULL && access(in_folder(STORE_FILE), F_OK) < 0)
+		return;
 	if (looking == NULL && sqlite3_open_v2(in_folder(STORE_FILE), &looking, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK) {
 		blame("the store can't be opened: %s", sqlite3_errmsg(looking));
 		look_ends(false);
@@ -389,6 +516,9 @@ static void dump(bool whole, char out[TEXT_BYTES])
 	}
 	if (sqlite3_exec(looking, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
 		blame("the store is locked: %s", sqlite3_errmsg(looking));
+	snprintf(out, TEXT_BYTES, "schema %d", schema_of());
+	if (schema_of() < SCHEMA_VERSIONS)
+		return;
 	if (sqlite3_prepare_v2(looking, whole ? "SELECT " CORE COUNTERS : "SELECT " CORE, -1, &s, NULL) == SQLITE_OK &&
 	    sqlite3_step(s) == SQLITE_ROW)
 		text = (const char *)sqlite3_column_text(s, 0);
@@ -405,11 +535,16 @@ static int in_fd, out_fd, null_fd;
 
 static void numbers_away(char *s)
 {
-	char *to = s;
+	const char *start = s;
+	char       *to = s;
 
 	for (; *s != '\0'; s++) {
-		if ((*s >= '0' && *s <= '9') || *s == '.') {
-			if (to == s || to[-1] != '#')
+		const bool after = to > start && to[-1] == '#';
+
+		if (after && *s == 'e' && (s[1] == '-' || s[1] == '+')) {
+			s++;                     /* of 9e-05 */
+		} else if ((*s >= '0' && *s <= '9') || *s == '.') {
+			if (!after)
 				*to++ = '#';
 		} else {
 			*to++ = *s;
@@ -434,16 +569,11 @@ static void families_alone(char *s)
 	*to = '\0';
 }
 
-static void read_answer(const struct scenario *sc, struct answer *a)
+static void take_answer(const struct scenario *sc, const char *text, struct answer *a)
 {
-	static char text[TEXT_BYTES + 1024];
-	ssize_t     n = pread(out_fd, text, sizeof text - 1, 0);
 	const char *end, *length;
 
 	*a = (struct answer){ .status = 0 };
-	if (n <= 0)
-		return;
-	text[n] = '\0';
 	end = strstr(text, "\r\n\r\n");
 	length = strstr(text, "Content-Length: ");
 	if (end == NULL || length == NULL || strncmp(text, "Status: ", 8) != 0 ||
@@ -455,18 +585,54 @@ static void read_answer(const struct scenario *sc, struct answer *a)
 		families_alone(a->body);
 	else if (a->status < 300 && sc->moving)
 		numbers_away(a->body);
+	else if (a->status == 503 && sc->refused)
+		snprintf(a->body, sizeof a->body, "{\"error\":\"\"}");
+}
+
+static void read_answer(const struct scenario *sc, struct answer *a)
+{
+	static char text[TEXT_BYTES + 1024];
+	ssize_t     n = pread(out_fd, text, sizeof text - 1, 0);
+
+	text[n < 0 ? 0 : n] = '\0';
+	take_answer(sc, text, a);
+}
+
+struct variables {
+	char  text[5][128];
+	char *list[6];
+};
+
+static char *const *variables(struct variables *v, const struct scenario *sc)
+{
+	snprintf(v->text[0], sizeof v->text[0], "REQUEST_METHOD=%s", sc->method);
+	snprintf(v->text[1], sizeof v->text[1], "SCRIPT_NAME=%s", sc->path);
+	snprintf(v->text[2], sizeof v->text[2], "QUERY_STRING=%s", sc->query);
+	snprintf(v->text[3], sizeof v->text[3], "CONTENT_LENGTH=%zu", strlen(sc->body));
+	snprintf(v->text[4], sizeof v->text[4], "HTTP_USER_AGENT=%s", sc->agent == NULL ? "heartex/1.23.0" : sc->agent);
+	for (size_t i = 0; i < countof(v->text); i++)
+		v->list[i] = v->text[i];
+	v->list[countof(v->text)] = NULL;
+	return v->list;
+}
+
+/* A model that has failed is not asked again at once, and one that ends takes a while. */
+static void let_children_rest(const struct scenario *sc)
+{
+	siginfo_t any;
+
+	for (int ms = 0; ms < 100 && strstr(sc->with, "=ends") != NULL && waitid(P_ALL, 0, &any, WEXITED | WNOHANG | WNOWAIT) == 0; ms++)
+		really_wait(1);
+	usleep(20 * 1000000);
 }
 
 static void ask(struct worker *w, const struct scenario *sc, long point, bool on, struct fault *f, struct answer *a)
 {
-	char        method[64], path[64], query[64], length[64], agent[128];
-	char *const params[] = { method, path, query, length, agent, NULL };
+	struct variables   v;
+	char *const *const params = variables(&v, sc);
 
-	snprintf(method, sizeof method, "REQUEST_METHOD=%s", sc->method);
-	snprintf(path, sizeof path, "SCRIPT_NAME=%s", sc->path);
-	snprintf(query, sizeof query, "QUERY_STRING=%s", sc->query);
-	snprintf(length, sizeof length, "CONTENT_LENGTH=%zu", strlen(sc->body));
-	snprintf(agent, sizeof agent, "HTTP_USER_AGENT=%s", sc->agent == NULL ? "heartex/1.23.0" : sc->agent);
+	if (sc->with != NULL)
+		let_children_rest(sc);
 	if (ftruncate(in_fd, 0) < 0 || ftruncate(out_fd, 0) < 0 || pwrite(in_fd, sc->body, strlen(sc->body), 0) < 0 ||
 	    lseek(in_fd, 0, SEEK_SET) < 0 || lseek(out_fd, 0, SEEK_SET) < 0 || dup2(in_fd, 0) < 0 || dup2(out_fd, 1) < 0)
 		die("descriptors");
@@ -475,8 +641,6 @@ static void ask(struct worker *w, const struct scenario *sc, long point, bool on
 	calls = longer(calls, faults_disarm(f));
 	dup2(null_fd, 0);
 	dup2(null_fd, 1);
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
 	read_answer(sc, a);
 }
 
@@ -710,6 +874,8 @@ static void judge_request(const struct scenario *sc, const struct fault *f)
 	const bool lost = got.status == 0 && f->sort == FAULT_WRITE;
 	const bool was = strcmp(seen, right.before) == 0, is = strcmp(seen, right.after) == 0;
 
+	if (sc->with == NULL && waitpid(-1, NULL, WNOHANG) >= 0)
+		blame("a child is left");
 	if (refused ? !json_error(&got) : !lost && !same(&got, &right.first) &&
 	              !(got.status == 200 && some_families(sc->path, right.first.body, got.body)))
 		blame("answered %d %.300s", got.status, got.body);
@@ -770,7 +936,8 @@ static void learn_request(const struct scenario *sc)
 	dump(false, right.core);
 	worker_close(&w);
 	serving_clear();
-	if (right.first.status / 100 != 2 || right.again.status / 100 != 2)
+	if (sc->refused ? right.first.status != 503 || right.again.status != 503
+	                : right.first.status / 100 != 2 || right.again.status / 100 != 2)
 		blame("without a fault it is answered %d %.200s", right.first.status, right.first.body);
 }
 
@@ -835,12 +1002,258 @@ static void learn_work(const struct scenario *sc)
 	dump(false, right.core);
 }
 
+/* ---- a whole process ---------------------------------------------------------------------------------------- */
+
+static struct process_end ended, ended_then;
+static struct answer      met, met_then; /* what a program answered, and then without a fault */
+static char               right_out[2][PROCESS_OUT];
+static int                right_exit[2]; /* 1: it finds something wrong */
+static int                listener;      /* of the program */
+static int                served_port;   /* of `start` */
+static bool               served_once;   /* it was reached */
+
+static int free_port(void)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t          len = sizeof at;
+	int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = 0;
+
+	if (bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && getsockname(fd, (struct sockaddr *)&at, &len) == 0)
+		port = ntohs(at.sin_port);
+	close(fd);
+	return port;
+}
+
+static int run_command(void *arg)
+{
+	static char            line[512], path[16][256];
+	const struct scenario *sc = arg;
+	char                  *argv[24] = { line }, *rest = line, *word;
+	int                    argc = 0;
+
+	snprintf(line, sizeof line, "prelabel %s", sc->command);
+	while ((word = strsep(&rest, " ")) != NULL && argc < 16) {
+		argv[argc] = word;
+		if (word[0] == '@') {
+			snprintf(path[argc], sizeof path[argc], "%s/%s", scratch, word + 1);
+			argv[argc] = path[argc];
+		}
+		argc++;
+	}
+	return prelabel_main(argc, argv);
+}
+
+static int run_program(void *arg)
+{
+	(void)arg;
+	dup2(listener, 0);
+	close(listener);
+	return serve_process(server.service);
+}
+
+/* Until the process is at its end: true. */
+static bool at_end(pid_t pid)
+{
+	siginfo_t how = { 0 };
+
+	return waitid(P_PID, (id_t)pid, &how, WEXITED | WNOHANG | WNOWAIT) == 0 && how.si_pid == pid;
+}
+
+static void meet_program(void *arg, pid_t pid)
+{
+	static char            text[TEXT_BYTES];
+	const struct scenario *sc = arg;
+	struct variables       v;
+
+	close(listener);                 /* with the program the socket is gone */
+	listener = -1;
+	fcgi_ask(in_folder("socket"), variables(&v, sc), sc->body, 10, text, sizeof text);
+	take_answer(sc, text, &met);
+	faults_disarm(NULL);
+	fcgi_ask(in_folder("socket"), variables(&v, sc), sc->body, 10, text, sizeof text);
+	take_answer(sc, text, &met_then);
+	kill(pid, SIGTERM);
+}
+
+/* The supervisor, as its programs do. */
+static void wake(void)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	const int          fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	DIR               *dir = opendir(in_folder("run"));
+	struct dirent     *one;
+
+	while (dir != NULL && (one = readdir(dir)) != NULL) {
+		if (one->d_name[0] == '.' ||
+		    snprintf(to.sun_path, sizeof to.sun_path, "%s/%.30s/wake", in_folder("run"), one->d_name) >= (int)sizeof to.sun_path)
+			continue;
+		(void)sendto(fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&to, sizeof to);
+	}
+	if (dir != NULL)
+		closedir(dir);
+	close(fd);
+}
+
+static void meet_start(void *arg, pid_t pid)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int                fd;
+
+	(void)arg;
+	to.sin_port = htons((in_port_t)served_port);
+	for (int ms = 0; ms < 10000 && !served_once && !at_end(pid); ms += 2) {
+		fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		served_once = connect(fd, (struct sockaddr *)&to, sizeof to) == 0;
+		close(fd);
+		really_wait(2);
+	}
+	/* It looks for what is to be trained, and a second later for what was missed. */
+	for (int i = 0; i < 3 && served_once; i++) {
+		usleep(1100000);
+		wake();
+		really_wait(4);
+	}
+	kill(pid, SIGTERM);
+}
+
+static void listen_here(void)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+
+	snprintf(at.sun_path, sizeof at.sun_path, "%s", in_folder("socket"));
+	unlink(at.sun_path);
+	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (listener < 0 || bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 16) < 0)
+		die("socket");
+}
+
+static void whole(const struct scenario *sc, long point, bool on, struct fault *f, struct process_end *end)
+{
+	const struct process p = { .run = sc->program != NULL ? run_program : run_command,
+	                           .meet = sc->program != NULL ? meet_program : sc->serves ? meet_start : NULL,
+	                           .arg = (void *)(uintptr_t)sc };
+	char                 port[16];
+
+	met = met_then = (struct answer){ .status = 0 };
+	served_once = false;
+	if (sc->program != NULL)
+		listen_here();
+	if (sc->serves) {
+		served_port = free_port();
+		snprintf(port, sizeof port, "%d", served_port);
+		setenv("PORT", port, 1);
+	}
+	calls = longer(calls, process_run(&p, point, on, f, end));
+	if (sc->moving)
+		numbers_away(end->out);
+	if (end->hung)
+		blame("it does not end");
+	if (end->left > 0)
+		blame("%zu processes are left", end->left);
+}
+
+static int exit_of(const struct process_end *end)
+{
+	return WIFEXITED(end->status) ? WEXITSTATUS(end->status) : -1;
+}
+
+static bool is_right(const struct scenario *sc, const struct process_end *end)
+{
+	if (sc->program != NULL)
+		return exit_of(end) == 0 && (same(&met_then, &right.first) || same(&met_then, &right.again));
+	for (int i = 0; i < 2; i++)
+		if (exit_of(end) == right_exit[i] && (!sc->serves || served_once) && strcmp(end->out, right_out[i]) == 0)
+			return true;
+	return false;
+}
+
+/* A line that says why: on standard error, or where it says what it finds. */
+static bool says_why(const struct scenario *sc, const struct process_end *end)
+{
+	const char *text = end->err[0] == '\0' && sc->says_no ? end->out : end->err;
+	size_t      len = strlen(text);
+
+	return len > 10 && text[len - 1] == '\n' && strstr(text, "(null)") == NULL && strstr(end->out, "(null)") == NULL;
+}
+
+static void judge_process(const struct scenario *sc, const struct fault *f)
+{
+	const bool gave_up = exit_of(&ended) == 1 || exit_of(&ended) == 2;
+
+	if (WIFSIGNALED(ended.status) || ended.hung)
+		;                                /* that is told */
+	else if (gave_up ? !says_why(sc, &ended) : !is_right(sc, &ended) && !(sc->says_no && says_why(sc, &ended)))
+		blame("ends with %d, %.150s, answers %d: %.200s", exit_of(&ended), ended.err, met_then.status, ended.out);
+	if (met.status != 0 && met.status != 503 && met.status != 507 && !(met.status == 400 && f->sort == FAULT_READ) &&
+	    !same(&met, &right.first))
+		blame("answers %d %.300s", met.status, met.body);
+	if (met.status != 0 && met.status >= 400 && !json_error(&met))
+		blame("answers %d %.300s", met.status, met.body);
+	if (!sc->steps && strcmp(seen, right.after) != 0 && (exit_of(&ended) == 0 || strcmp(seen, right.before) != 0))
+		blame("ends with %d, and the store is not as it should be: %.300s", exit_of(&ended), seen);
+}
+
+/* libfcgi asserts that it has got memory. */
+static bool in_libfcgi(const struct fault *f)
+{
+	Dl_info d;
+
+	for (int i = 0; f->fired && f->sort == FAULT_MEMORY && i < f->n_frames; i++)
+		if (dladdr(f->frame[i], &d) != 0 && d.dli_fname != NULL && strstr(d.dli_fname, "libfcgi") != NULL)
+			return true;
+	return false;
+}
+
+static bool process_point(const struct scenario *sc, long point, bool on)
+{
+	struct fault f;
+
+	whole(sc, point, on, &f, &ended);
+	shared->fault = f;
+	if (!f.fired)
+		return false;
+	dump(true, seen);
+	if (in_libfcgi(&f) && WIFSIGNALED(ended.status) && WTERMSIG(ended.status) == SIGABRT)
+		shared->excused++;
+	else
+		judge_process(sc, &f);
+	/* One that changed nothing, and has served nobody, is what came first. */
+	if (sc->program == NULL && !sc->serves && strcmp(seen, right.before) == 0)
+		return true;
+	whole(sc, FAULT_NEVER, false, NULL, &ended_then);
+	dump(!sc->steps, last);
+	if (!is_right(sc, &ended_then))
+		blame("the next time it ends with %d, %.200s, answers %d: %.200s", exit_of(&ended_then), ended_then.err, met_then.status,
+		      ended_then.out);
+	if (strcmp(last, sc->steps ? right.core : strcmp(seen, right.after) == 0 ? right.after_again : right.after) != 0)
+		blame("after the next time the store is not what it should be: %.400s", last);
+	return true;
+}
+
+static void learn_process(const struct scenario *sc)
+{
+	dump(true, right.before);
+	whole(sc, FAULT_NEVER, false, NULL, &ended);
+	right.first = met;
+	memcpy(right_out[0], ended.out, sizeof ended.out);
+	dump(true, right.after);
+	right_exit[0] = exit_of(&ended);
+	if (exit_of(&ended) != (sc->says_no && says_why(sc, &ended) ? right_exit[0] & 1 : 0) || (sc->program != NULL && met.status / 100 != 2) || (sc->serves && !served_once))
+		blame("without a fault it ends with %d, answers %d: %.250s %.250s", exit_of(&ended), met.status, ended.err, ended.out);
+	whole(sc, FAULT_NEVER, false, NULL, &ended);
+	right.again = met_then;
+	right_exit[1] = exit_of(&ended);
+	memcpy(right_out[1], ended.out, sizeof ended.out);
+	dump(true, right.after_again);
+	dump(false, right.core);
+}
+
 static bool one_point(const struct scenario *sc, bool warm, long point, bool on)
 {
 	bool fired;
 
 	put_template();
-	fired = sc->work != NULL ? work_point(sc, point, on) : request_point(sc, warm, point, on);
+	fired = sc->whole ? process_point(sc, point, on) : sc->work != NULL ? work_point(sc, point, on) : request_point(sc, warm, point, on);
 	look_ends(fired);
 	return fired;
 }
@@ -859,7 +1272,7 @@ static void say_leak(void *const frame[], int n)
 /* What a first time leaves for good is no leak: only what each time leaves is. */
 static void look_for_leaks(const struct scenario *sc, bool warm, long point, bool on, long *blocks, int *fds)
 {
-	long left = faults_blocks() - *blocks;
+	long left = sc->whole ? 0 : faults_blocks() - *blocks;
 	int  open_fds = descriptors() - *fds;
 
 	if (open_fds > 0)
@@ -931,6 +1344,19 @@ static void fill(void)
 	server.env.ls_key = key;
 }
 
+/* As the first release made it. */
+static void make_old_store(void)
+{
+	sqlite3 *db = NULL;
+
+	if (sqlite3_open(in_folder(STORE_FILE), &db) != SQLITE_OK || sqlite3_exec(db, "PRAGMA journal_mode=WAL", NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_exec(db, schema_sql[0], NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_exec(db, "PRAGMA user_version = 1", NULL, NULL, NULL) != SQLITE_OK)
+		die("the store");
+	sqlite3_close(db);
+	chmod(in_folder(STORE_FILE), 0600);
+}
+
 static void keep_template(void)
 {
 	struct stat sb;
@@ -945,9 +1371,24 @@ static void keep_template(void)
 	close(fd);
 }
 
-static void settings(void)
+static void put_settings(const char *list)
 {
-	char       url[64];
+	char *copy = strdup(list), *rest = copy, *line, *eq;
+
+	while ((line = strsep(&rest, "\n")) != NULL) {
+		eq = strchr(line, '=');
+		*eq = '\0';
+		if (strncmp(line, "ACTOR", 5) == 0 || strncmp(line, "PRELABEL_P", 10) == 0 || strncmp(line, "PRELABEL_S", 10) == 0)
+			env_give(line, eq + 1, true);
+		else
+			setenv(line, eq + 1, 1);
+	}
+	free(copy);
+}
+
+static void settings(const struct scenario *sc)
+{
+	char       url[64], port[16], self[PATH_MAX] = "";
 	struct err e = { 0 };
 
 	snprintf(url, sizeof url, "http://127.0.0.1:%d", stub_port);
@@ -957,6 +1398,21 @@ static void settings(void)
 	setenv("LABEL_STUDIO_API_KEY", REFRESH, 1);
 	setenv("START_TRAINING_EACH_N_UPDATES", "5", 1);
 	setenv("TRAIN_THREADS", "2", 1);
+	setenv("THREADS", "2", 1);
+	setenv("HOST", "127.0.0.1", 1);
+	snprintf(port, sizeof port, "%d", stub_port);
+	setenv("PORT", port, 1);
+	setenv("PATH", in_folder("bin"), 1);
+	setenv("XDG_RUNTIME_DIR", in_folder("run"), 1);
+	if (readlink("/proc/self/exe", self, sizeof self - 1) < 0 ||
+	    (symlink(self, in_folder("bin/lighttpd")) < 0 && errno != EEXIST))
+		die("lighttpd");
+	if (sc->with != NULL) {
+		setenv("MODEL_COMMAND", self, 1);
+		put_settings(sc->with);
+		if (getenv("MODEL") == NULL)
+			unsetenv("MODEL_COMMAND");
+	}
 	if (env_read(&server.env, &e) < 0)
 		die(e.msg);
 	auth_init(&server.auth, &server.env);
@@ -970,6 +1426,11 @@ static void dying(int sig)
 
 	faults_disarm(&cause);
 	shared->fault = cause;
+	if (in_libfcgi(&cause) && sig == SIGABRT) {
+		signal(sig, SIG_DFL);
+		raise(sig);
+		return;
+	}
 	blame("dies of signal %d, after this fault:", sig);
 	f->n_frames = backtrace(f->frame, FAULT_FRAMES);
 	blame("  and here:");
@@ -977,13 +1438,33 @@ static void dying(int sig)
 	raise(sig);
 }
 
+static void remove_on(bool yes)
+{
+	if (yes)
+		remove_store();
+}
+
+/* What a process finds when it is forked. */
+static void begin_whole(const struct scenario *sc)
+{
+	struct ls_api *api;
+	struct err     e = { 0 };
+
+	if (!sc->cold && ls_api_open_keyless(&api, server.env.ls_url, &e) == 0)
+		ls_api_close(api);
+	faults_share();
+	signal(SIGPIPE, SIG_DFL);
+}
+
 static void run_case(const struct scenario *sc)
 {
 	static const char lines[] = "{\"text\":\"caf\\u00e9\",\"label\":\"go\\u00f6d\"}\n{\"text\":\"cold\",\"label\":\"bad\"}\n"
 	                            "{\"text\":\"again\",\"label\":[\"bad\",\"so so\"]}\nno JSON\n";
 	static const char gold[] = "{\"text\":\"great caf\\u00e9\",\"label\":\"good\"}\n{\"text\":\"cold\",\"label\":\"b\\u00e4d\"}\n";
+	const long first = seed % every;
 	long blocks;
-	int  fds, rounds = sc->work != NULL ? 2 : 4;
+	const bool once = sc->work != NULL || sc->whole;        /* has no warm form */
+	int  fds, rounds = once ? 2 : 4;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -996,7 +1477,9 @@ static void run_case(const struct scenario *sc)
 	signal(SIGBUS, dying);
 	dup2(null_fd, 2);
 	dup2(null_fd, 0);
-	settings();
+	mkdir(in_folder("bin"), 0700);
+	mkdir(in_folder("run"), 0700);
+	settings(sc);
 	log_open("torture", LOG_DEBUG);
 	if (sodium_init() < 0)
 		die("sodium");
@@ -1004,33 +1487,45 @@ static void run_case(const struct scenario *sc)
 	write_file("lines.jsonl", lines, sizeof lines - 1);
 	write_file("gold.jsonl", gold, sizeof gold - 1);
 	write_file("tasks.json", export, sizeof export - 1);
-	fill();
-	keep_template();
+	if (sc->kept == KEPT_FULL)
+		fill();
+	remove_on(sc->kept != KEPT_FULL);
+	if (sc->kept == KEPT_OLD)
+		make_old_store();
+	if (sc->kept != KEPT_NONE)
+		keep_template();
+	if (sc->whole)
+		begin_whole(sc);
 	calls = 0;
 	if (sc->program != NULL) {
 		sc->program();
 		server.service = handed;
 	}
 	put_template();
-	if (sc->work != NULL)
+	if (sc->whole)
+		learn_process(sc);
+	else if (sc->work != NULL)
 		learn_work(sc);
 	else
 		learn_request(sc);
 	look_ends(false);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 3 && !sc->whole; i++)
 		for (int round = 0; round < rounds; round++)
 			one_point(sc, round & 1, FAULT_NEVER, false);
 	if (shared->n_blames > 0)
 		return;
-	if (calls < 10 * every) {
+	/* A process takes as long as ten requests, and those of the command line begin alike. */
+	if (only < 0 && sc->whole && every > 1) {
+		every = calls < 50 * every ? longer(1, calls / 50) : 5 * every;
+		shared->point = shared->round == 0 && shared->point == first ? seed % every : shared->point;
+	} else if (only < 0 && calls < 10 * every) {
 		/* Too few to leave some out. */
 		shared->point = shared->round == 0 && shared->point == seed % every ? 0 : shared->point;
 		every = 1;
 	}
 	for (; shared->round < rounds; shared->round++, shared->point = seed % every) {
-		/* Work of the command line has no warm form: rounds 0 and 2. */
-		const bool warm = sc->work == NULL && (shared->round & 1) != 0;
-		const bool on = sc->work != NULL ? (shared->round & 1) != 0 : (shared->round & 2) != 0;
+		const bool warm = !once && (shared->round & 1) != 0;
+		const bool on = once ? (shared->round & 1) != 0 : (shared->round & 2) != 0;
 
 		shared->warm = warm;
 		shared->on = on;
@@ -1141,6 +1636,8 @@ static bool run_one(const struct scenario *sc)
 	for (int i = 0; i < FAULT__MAX; i++)
 		if (shared->done[i] > 0)
 			printf(", %s %ld", fault_sort_names[i], shared->done[i]);
+	if (shared->excused > 0)
+		printf(", %ld of them asserts of libfcgi", shared->excused);
 	printf(", %.1f s", (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) * 1e-9);
 	if (shared->n_blames > 0)
 		printf(" [%zu wrong]", shared->n_blames);
@@ -1165,26 +1662,47 @@ static bool named(const char *name, char *list[], int n)
 	return n == 0;
 }
 
+static void remove_tree(const char *path)
+{
+	DIR           *dir = opendir(path);
+	struct dirent *one;
+
+	while (dir != NULL && (one = readdir(dir)) != NULL)
+		if (strcmp(one->d_name, ".") != 0 && strcmp(one->d_name, "..") != 0)
+			(void)unlinkat(dirfd(dir), one->d_name, 0);
+	if (dir != NULL)
+		closedir(dir);
+	(void)rmdir(path);
+}
+
 static void remove_folder(void)
 {
-	static const char *const files[] = { "lines.jsonl", "gold.jsonl", "tasks.json", METER_FILE, "train.log" };
+	static const char *const files[] = { "lines.jsonl", "gold.jsonl", "tasks.json", METER_FILE, "train.log", "push.lock", "socket" };
 
 	remove_store();
 	for (size_t i = 0; i < countof(files); i++)
 		unlink(in_folder(files[i]));
+	remove_tree(in_folder("bin"));
+	remove_tree(in_folder("run"));
+	remove_tree(in_folder("new"));
+	remove_tree(in_folder("exec"));
 	rmdir(scratch);
 }
 
 int main(int argc, char *argv[])
 {
-	int    failed = 0, passed = 0, at = 1;
+	int    failed = 0, passed = 0, at = 1, status;
 	pid_t  stub;
 
+	if (actor(argv, &status))
+		return status;
 	for (; at < argc && argv[at][0] == '-'; at++) {
 		if (strcmp(argv[at], "--every") == 0 && at + 1 < argc)
 			every = strtol(argv[++at], NULL, 10);
 		else if (strcmp(argv[at], "--seed") == 0 && at + 1 < argc)
 			seed = strtol(argv[++at], NULL, 10);
+		else if (strcmp(argv[at], "--point") == 0 && at + 1 < argc)
+			seed = only = strtol(argv[++at], NULL, 10), every = LONG_MAX / 2;
 		else if (strcmp(argv[at], "--list") == 0)
 			for (size_t i = 0; i < countof(scenarios); i++)
 				puts(scenarios[i].name);
@@ -1192,7 +1710,7 @@ int main(int argc, char *argv[])
 			every = 0;
 	}
 	if (every < 1 || seed < 0) {
-		fprintf(stderr, "usage: torture [--every N] [--seed S] [--list] [NAME...]\n");
+		fprintf(stderr, "usage: torture [--every N] [--seed S] [--point N] [--list] [NAME...]\n");
 		return 2;
 	}
 	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
