@@ -416,6 +416,10 @@ int serve(const struct service *service)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	fill_standard();
 	harden();
+	if (FCGX_Init() != 0) {         /* FCGX_IsCGI() would end the process, and say nothing */
+		fprintf(stderr, "%s: can't start: out of memory\n", service->name);
+		return 1;
+	}
 	cgi = FCGX_IsCGI();
 	if (cgi)
 		pthread_sigmask(SIG_UNBLOCK, &set, NULL);
