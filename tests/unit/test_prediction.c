@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -115,6 +116,57 @@ static void test_choice_of_a_control(void **state)
 	assert_int_equal(prediction_choice(&(struct prediction){ .score = 0 }, &choices), -1);
 }
 
+/* What a model may answer, and no more: Label Studio keeps whatever it is given. */
+static void test_checked(void **state)
+{
+	static const char xml[] = "<View><Text name=\"text\" value=\"$text\"/>"
+		"<Choices name=\"c\" toName=\"text\"><Choice value=\"good\"/><Choice value=\"bad\"/></Choices>"
+		"<Labels name=\"l\" toName=\"text\"><Label value=\"Food\"/></Labels>"
+		"<Rating name=\"r\" toName=\"text\"/></View>";
+	static const char *const good[] = { "good" }, *const food[] = { "Food" }, *const both[] = { "bad", "worse" };
+	struct label_config *config;
+	struct err           e = { 0 };
+
+	(void)state;
+	assert_int_equal(label_config_parse(&config, (struct span){ xml, sizeof xml - 1 }, &e), 0);
+	assert_int_equal(config->n_controls, 3);
+	const struct control_tag *c = &config->controls[0], *l = &config->controls[1], *r = &config->controls[2];
+	const struct { struct region region; const char *why; } cases[] = {
+		{ { REGION_CHOICES, c, "text", good, 1, .score = 1 }, NULL },
+		{ { REGION_CHOICES, c, "text", NULL, 0, .score = 0 }, NULL },
+		{ { REGION_LABELS, l, "text", food, 1, .start = 3, .end = 3 }, NULL },
+		{ { REGION_LABELS, l, "text", food, 1, .start = INT64_MAX, .end = INT64_MAX }, NULL },
+		{ { REGION_RATING, r, "text", .number = 4, .score = 0.5 }, NULL },
+		{ { REGION_CHOICES, &label, "text", good, 1, .score = 0 }, "a control that the config lacks" },
+		{ { REGION_CHOICES, &config->controls[3], "text", good, 1, .score = 0 }, "a control that the config lacks" },
+		{ { REGION_CHOICES, c, NULL, good, 1, .score = 0 }, "an object that c is not over" },
+		{ { REGION_CHOICES, c, "tex", good, 1, .score = 0 }, "an object that c is not over" },
+		{ { REGION__MAX, c, "text", good, 1, .score = 0 }, "gives c, a Choices, what it can't hold" },
+		{ { REGION_LABELS, c, "text", good, 1, .score = 0 }, "gives c, a Choices, what it can't hold" },
+		{ { REGION_NUMBER, r, "text", .score = 0 }, "gives r, a Rating, what it can't hold" },
+		{ { REGION_CHOICES, c, "text", food, 1, .score = 0 }, "a label that c lacks" },
+		{ { REGION_CHOICES, c, "text", both, 2, .score = 0 }, "a label that c lacks" },
+		{ { REGION_LABELS, l, "text", good, 1, .score = 0 }, "a label that l lacks" },
+		{ { REGION_LABELS, l, "text", food, 1, .start = -1, .end = 3 }, "ends before it begins" },
+		{ { REGION_LABELS, l, "text", food, 1, .start = INT64_MAX, .end = INT64_MAX - 1 }, "ends before it begins" },
+		{ { REGION_RATING, r, "text", .number = NAN }, "number for r is not finite" },
+		{ { REGION_RATING, r, "text", .number = INFINITY }, "number for r is not finite" },
+		{ { REGION_CHOICES, c, "text", good, 1, .score = NAN }, "score is not finite" },
+	};
+
+	for (size_t i = 0; i < countof(cases); i++) {
+		const struct region two[] = { cases[0].region, cases[i].region };
+		const int           rc = prediction_check(&(struct prediction){ .score = 1, .regions = two, .n_regions = 2 }, config, &e);
+
+		if (rc != (cases[i].why == NULL ? 0 : -1) || (rc < 0 && (e.code != ERR_DAMAGED || strstr(e.msg, cases[i].why) == NULL)))
+			fail_msg("case %zu: %d, %s", i, rc, e.msg);
+		err_clear(&e);
+	}
+	assert_int_equal(prediction_check(&(struct prediction){ .score = -INFINITY }, config, &e), -1);
+	assert_int_equal(e.code, ERR_DAMAGED);
+	label_config_free(config);
+}
+
 static void test_appends_and_fails(void **state)
 {
 	struct buf b;
@@ -139,6 +191,7 @@ int main(void)
 		cmocka_unit_test(test_scores),
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_choice_of_a_control),
+		cmocka_unit_test(test_checked),
 		cmocka_unit_test(test_appends_and_fails),
 	};
 

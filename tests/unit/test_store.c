@@ -185,6 +185,48 @@ static void the_store_is_for_its_owner_alone(void **state)
 	rmdir(link_dir);
 }
 
+static void a_folder_that_is_none_is_refused(void **state)
+{
+	static char   long_name[5000];
+	char          file[sizeof dir + 64], below[sizeof dir + 96], as_store[sizeof dir + 96];
+	struct store *st;
+	struct err    e = { 0 };
+	FILE         *f;
+
+	(void)state;
+	memset(long_name, 'x', sizeof long_name - 1);
+	long_name[0] = '/';
+	snprintf(file, sizeof file, "%s/file", dir);
+	snprintf(below, sizeof below, "%s/below", file);
+	snprintf(as_store, sizeof as_store, "%s/taken/" STORE_FILE, dir);
+	f = fopen(file, "we");
+	assert_non_null(f);
+	fclose(f);
+	const struct { const char *dir; enum err_code code; const char *why; } cases[] = {
+		{ "", ERR_USAGE, "too long or empty" }, { long_name, ERR_USAGE, "too long or empty" },
+		{ file, ERR_STORE, "not a folder" }, { below, ERR_STORE, "can't be made" },
+	};
+
+	for (size_t i = 0; i < countof(cases); i++) {
+		if (store_open(&st, cases[i].dir, 100, &e) != -1 || e.code != cases[i].code || strstr(e.msg, cases[i].why) == NULL)
+			fail_msg("case %zu: %d %s", i, e.code, e.msg);
+		err_clear(&e);
+	}
+	/* What stands at the store's place is no file. */
+	*strrchr(as_store, '/') = '\0';
+	assert_int_equal(mkdir(as_store, 0700), 0);
+	as_store[strlen(as_store)] = '/';
+	assert_int_equal(mkdir(as_store, 0700), 0);
+	*strrchr(as_store, '/') = '\0';
+	assert_int_equal(store_open(&st, as_store, 100, &e), -1);
+	assert_int_equal(e.code, ERR_STORE);
+	as_store[strlen(as_store)] = '/';
+	rmdir(as_store);
+	*strrchr(as_store, '/') = '\0';
+	rmdir(as_store);
+	unlink(file);
+}
+
 static void a_newer_store_is_refused(void **state)
 {
 	struct store *st = fresh(), *again;
@@ -918,6 +960,7 @@ int main(void)
 		cmocka_unit_test(the_views_answer_a_person_with_sqlite3),
 		cmocka_unit_test(a_committed_write_is_on_disk_and_the_journal_is_wal),
 		cmocka_unit_test(the_store_is_for_its_owner_alone),
+		cmocka_unit_test(a_folder_that_is_none_is_refused),
 		cmocka_unit_test(a_newer_store_is_refused),
 		cmocka_unit_test(a_damaged_schema_number_is_no_index),
 		cmocka_unit_test(a_project_is_one_row_a_pair),

@@ -2,6 +2,7 @@
  * test_tfidf_logreg.c - the model kind: what it answers, what it stores, and what
  * it makes of stored bytes that are wrong.
  */
+#include "models/part.h"
 #include "models/tfidf_logreg.h"
 
 #include <math.h>
@@ -1098,6 +1099,29 @@ static void test_facts(void **state)
 	kind->free(m);
 }
 
+/* Counts out of a part, whose product is more than there are bytes, or than there are numbers. */
+static void test_part_counts(void **state)
+{
+	static const struct { size_t n, size; bool good; } cases[] = {
+		{ 0, 8, true }, { 2, 4, true }, { 1, 8, true }, { 8, 1, true }, { 3, 4, false }, { 2, 8, false },
+		{ INT32_MAX, 4, false }, { (size_t)INT32_MAX + 1, 4, false }, { UINT32_MAX, 8, false }, { (size_t)1 << 61, 8, false },
+		{ (size_t)1 << 62, 4, false }, { (size_t)INT64_MAX, 1, false }, { (size_t)1 << 63, 2, false }, { SIZE_MAX / 8 + 2, 8, false },
+		{ SIZE_MAX, 8, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(cases); i++) {
+		struct part p = { .name = "x", .left = SPAN("12345678") };
+		struct err  e = { 0 };
+		void       *v = part_take(&p, cases[i].n, cases[i].size, &e);
+
+		if ((v != NULL) != cases[i].good || p.left.len != 8 - (v == NULL ? 0 : cases[i].n * cases[i].size) ||
+		    (v == NULL && e.code != ERR_DAMAGED))
+			fail_msg("%zu of %zu: %s, %zu left", cases[i].n, cases[i].size, e.msg, p.left.len);
+		free(v);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1108,7 +1132,7 @@ int main(void)
 		cmocka_unit_test(test_too_few), cmocka_unit_test(test_stop), cmocka_unit_test(test_cold),
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_deterministic),
 		cmocka_unit_test(test_labels_dropped), cmocka_unit_test(test_damage_is_found),
-		cmocka_unit_test(test_mutations), cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_mutations), cmocka_unit_test(test_facts), cmocka_unit_test(test_part_counts),
 		cmocka_unit_test(test_in_part), cmocka_unit_test(test_in_part_without), cmocka_unit_test(test_in_part_mutations),
 	};
 
