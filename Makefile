@@ -27,7 +27,7 @@ PROGRAMS = predict setup webhook status
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all run tests test unit fuzz fuzzers tidy e2e bench deps man static deb install uninstall clean help FORCE
+.PHONY: all run tests test unit fuzz fuzzers tidy analyze memcheck trapv cover e2e bench deps man static deb install uninstall clean help FORCE
 all:
 
 help:
@@ -37,6 +37,8 @@ help:
 	@echo 'make test STEPS="unit http"   some of them; make unit: those in C; make tests: builds alone'
 	@echo 'make fuzz        libFuzzer: FUZZ_SECONDS=60 for each target of tests/fuzz, or TARGETS="json auth"'
 	@echo 'make tidy        clang-tidy over the sources (.clang-tidy)'
+	@echo 'make analyze     gcc -fanalyzer and cppcheck; make memcheck: the unit tests under valgrind; make trapv: with -ftrapv'
+	@echo 'make cover       lines and branches of lib/ that the tests reach, file by file; COVER_STEPS="unit http": of some'
 	@echo 'make e2e         the checks against a real Label Studio (installs it, into a cache folder)'
 	@echo 'make bench       the benchmarks, into tests/bench/RESULTS.md; BENCH="load fit": some, BENCH_RUNS=1 BENCH_SECONDS=1: short'
 	@echo 'make static      one static binary of all programs and the web server: $(BUILD)/static/prelabel'
@@ -54,7 +56,7 @@ clean:
 # files that it rests on is gone: so a second `make run` asks nobody anything.  The
 # targets that promise it install what is missing; the others name it and stop.
 
-INSTALLING = run tests test unit fuzz e2e bench deps static
+INSTALLING = run tests test unit fuzz analyze memcheck trapv cover e2e bench deps static
 GOALS      = $(or $(MAKECMDGOALS),all)
 DEPS       = CC='$(CC)' PKG_CONFIG='$(PKG_CONFIG)' sh deploy/deps.sh
 
@@ -69,7 +71,7 @@ $(BUILD)/deps.mk: deploy/deps.sh
 	@mkdir -p $(@D)
 	@$(DEPS) $(if $(filter $(INSTALLING),$(GOALS)),install,check) --make $@ build
 
-$(BUILD)/deps.test $(BUILD)/deps.e2e $(BUILD)/deps.static $(BUILD)/deps.bench $(BUILD)/deps.fuzz: $(BUILD)/deps.%: deploy/deps.sh
+$(BUILD)/deps.test $(BUILD)/deps.e2e $(BUILD)/deps.static $(BUILD)/deps.bench $(BUILD)/deps.fuzz $(BUILD)/deps.check: $(BUILD)/deps.%: deploy/deps.sh
 	@$(DEPS) install $*
 	@touch $@
 
@@ -292,6 +294,38 @@ fuzz: $(BUILD)/deps.fuzz
 tidy: $(HEADERS)
 	@printf '%s\n' $(LIB_SRC) $(wildcard cgi/*.c) | xargs -P 2 -n 1 sh -c \
 	    'clang-tidy --quiet $$0 -- $(CPPFLAGS) -std=c11 $(PKG_CFLAGS) 2>/dev/null'
+
+# The unit tests under valgrind.  Not test_sandbox, whose filter is over valgrind's own calls too; not
+# test_exec, since valgrind 3.19 lacks pidfd_open(2); not test_serve, which starts /proc/self/exe anew
+# and would start valgrind.  All three run with ASan.
+MEMCHECK = valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect,possible \
+           --errors-for-leak-kinds=definite,indirect,possible
+memcheck: $(UNIT) $(BUILD)/deps.check
+	@BUILD='$(BUILD)' UNIT='$(filter-out %/test_sandbox %/test_exec %/test_serve,$(UNIT))' UNDER='$(MEMCHECK)' SLOW=20 sh tests/run unit
+
+# What is silenced says why at its place: cppcheck-suppress ID ; REASON.
+ANALYZE = gcc $(CPPFLAGS) -std=c11 -O2 $(WARN) $(PKG_CFLAGS) -fanalyzer -c -o /dev/null
+analyze: $(HEADERS) $(BUILD)/deps.check
+	@printf '%s\n' $(LIB_SRC) $(wildcard cgi/*.c) | xargs -P 2 -n 1 $(ANALYZE)
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+	    -Ilib -I$(BUILD) -D_GNU_SOURCE lib cgi
+
+# Where a signed number overflows the program ends.
+trapv:
+	@$(MAKE) BUILD='$(BUILD)/trapv' EXTRA_CFLAGS=-ftrapv tests
+	@$(MAKE) -s BUILD='$(BUILD)/trapv' EXTRA_CFLAGS=-ftrapv test STEPS='unit parity'
+
+# What the tests reach of lib/, by gcc's counters (tests/cover/report.py), and from nothing.  Without
+# optimization, so that a branch in the source is one; its false warnings are no errors there.  As
+# gnu11, in which gcc knows fork and exec and writes the counters before.
+COVER_STEPS ?= unit parity fuzz http exec connect doctor push operations init supervisor power torture
+COVER = CC=gcc BUILD='$(BUILD)/cover' OPT=-O0 EXTRA_LDFLAGS=--coverage \
+        EXTRA_CFLAGS='-std=gnu11 --coverage -fprofile-update=atomic -U_FORTIFY_SOURCE -Wno-error -include tests/cover/exit.h'
+cover:
+	@$(MAKE) $(COVER) tests
+	@find '$(BUILD)/cover' -name '*.gcda' -delete
+	@SLOW=4 $(MAKE) -s $(COVER) test STEPS='$(COVER_STEPS)'; status=$$?; \
+	    BUILD='$(BUILD)/cover' python3 tests/cover/report.py && exit $$status
 
 E2E_SKIP ?=
 e2e: all $(BUILD)/deps.e2e

@@ -377,6 +377,7 @@ static int run_status(struct args *a)
 	else if (store_project_rows(a->st, &arena, &rows, &n, &e) < 0)
 		rc = fail(&e);
 	for (size_t i = 0; rc == DONE && i < n; i++) {
+		/* cppcheck-suppress objectIndex ; n is 1 where rows is the address of one */
 		one = status_project(a->st, &a->env, rows[i], &e);
 		if (one == NULL)
 			rc = fail(&e);
@@ -793,7 +794,7 @@ static int run_predict(struct args *a)
 	struct serving *s = NULL;
 	struct arena    arena, scratch;
 	struct err      e = { 0 };
-	FILE           *in = stdin;
+	FILE           *in = stdin, *opened = NULL;
 	char           *line = NULL;
 	size_t          cap = 0;
 	ssize_t         len;
@@ -801,9 +802,13 @@ static int run_predict(struct args *a)
 
 	if (a->n_rest > 1)
 		return usage_error(a, "takes one file");
-	if (a->n_rest == 1 && strcmp(a->rest[0], "-") != 0 && (in = fopen(a->rest[0], "re")) == NULL) {
-		perror(a->rest[0]);
-		return FAILED;
+	if (a->n_rest == 1 && strcmp(a->rest[0], "-") != 0) {
+		opened = fopen(a->rest[0], "re");
+		if (opened == NULL) {
+			perror(a->rest[0]);
+			return FAILED;
+		}
+		in = opened;
 	}
 	rc = serving_of(a, &s, &e);
 	arena_init(&arena, (size_t)1 << 30);
@@ -816,8 +821,8 @@ static int run_predict(struct args *a)
 			rc = fail(&e);
 	}
 	free(line);
-	if (in != stdin)
-		fclose(in);
+	if (opened != NULL)
+		fclose(opened);
 	arena_clear(&arena);
 	arena_clear(&scratch);
 	serving_release(s);

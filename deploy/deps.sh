@@ -5,8 +5,8 @@
 #   deploy/deps.sh install [--make FILE] SET...   installs it by apt (with sudo where needed); where
 #                                                 there is no apt, the same as check
 #
-# SET: build (compiler, libraries, lighttpd), test, e2e, bench, ci, static, deb and fuzz (for the targets
-# of these names); and what only the tests of a way of running want: systemd, web (other
+# SET: build (compiler, libraries, lighttpd), test, e2e, bench, ci, static, deb, fuzz and check (for the
+# targets of these names, check for analyze and memcheck); and what only the tests of a way of running want: systemd, web (other
 # web servers), debtest.  --make FILE: writes what the Makefile needs of the set "build":
 # compiler and linker flags, and the files they rest on, so that later runs have to look at
 # nothing but those.
@@ -73,6 +73,8 @@ debtest faketime       cmd faketime
 debtest curl           cmd curl
 fuzz  clang            cmd clang
 fuzz  libclang-rt-14-dev rt clang
+check valgrind         cmd valgrind
+check cppcheck         cmd cppcheck
 ci    clang            cmd clang
 ci    clang-tidy       cmd clang-tidy
 EOF

@@ -184,14 +184,15 @@ static int change(struct connection *c, const char *method, struct buf *body, st
 static int take_url(struct connection *c, struct err *e)
 {
 	char        local[64];
-	const char *url = c->o->url;
+	const char *url = c->o->url, *rest;
 
 	if (url == NULL) {
 		snprintf(local, sizeof local, "http://localhost:%" PRId64, c->env->port);
 		url = local;
 	}
+	rest = strstr(url, "://");
 	if ((strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) || strlen(url) >= URL_BYTES ||
-	    strpbrk(url, " \t\r\n?#\"<>\\") != NULL || strlen(strchr(url, ':')) < 4)
+	    strpbrk(url, " \t\r\n?#\"<>\\") != NULL || rest == NULL || rest[3] == '\0')
 		return err_set(e, ERR_USAGE, "--url takes the address of this backend, http://host:port, as Label Studio reaches it");
 	/* Label Studio would show them, and repeat them in its messages. */
 	if (strchr(url, '@') != NULL)

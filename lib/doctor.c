@@ -337,7 +337,7 @@ void doctor(struct findings *f, const struct env *env, int64_t project)
 	struct project one;
 	struct arena   a;
 	struct err     e = { 0 };
-	int64_t       *rows, newest;
+	int64_t       *rows = NULL, newest;
 	size_t         n = 0;
 	const bool     looked = doctor_folder(f, env);
 

@@ -184,7 +184,7 @@ static void entry_free(struct entry *en)
 static int make_model(struct store *st, const struct project *p, struct serving *s,
                       const struct model_kind *kind, struct parts *parts, struct model **m, struct err *e)
 {
-	struct parts own, *from = parts == NULL ? &own : parts;
+	struct parts own = { .n = 0 }, *from = parts == NULL ? &own : parts;
 	unsigned     format = parts_open(from, st, p, kind->name);
 	int          rc = 1;
 

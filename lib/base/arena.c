@@ -56,7 +56,7 @@ void *arena_alloc(struct arena *a, size_t len)
 	if (len > a->max || a->used > a->max - len || len > SIZE_MAX / 2)
 		return NULL;
 	len = (len + align - 1) / align * align;
-	if (b == NULL || b->cap - b->used < len) {
+	while (b == NULL || b->cap - b->used < len) {
 		/* The first block has always the same size: it is the one kept. */
 		cap = a->first == NULL ? FIRST_BYTES : len > BLOCK_BYTES ? len : BLOCK_BYTES;
 		b = malloc(sizeof *b + cap);
@@ -68,8 +68,6 @@ void *arena_alloc(struct arena *a, size_t len)
 		else
 			a->last->next = b;
 		a->last = b;
-		if (cap < len)
-			return arena_alloc(a, len);
 	}
 	p = b->bytes + b->used;
 	b->used += len;

@@ -140,14 +140,15 @@ static bool member_is(struct span object, const char *key, struct span s)
 /* A region of this control, of an object that it is over or none. */
 static bool is_region(struct span region, const struct control_tag *c)
 {
-	struct span to_name;
+	const struct object_tag *o = text_of(c);
+	struct span              to_name;
 
 	if (json_type(region) != JSON_OBJECT || !member_is(region, "type", SPAN("labels")) ||
 	    !member_is(region, "from_name", span_of(c->name)))
 		return false;
 	if (json_member(region, "to_name", &to_name) != 0 || json_type(to_name) == JSON_NULL)
 		return true;
-	return json_is(to_name, span_of(text_of(c)->name));
+	return o != NULL && json_is(to_name, span_of(o->name));
 }
 
 static struct json_iter regions_of(struct span object)
@@ -786,15 +787,21 @@ static size_t model_bytes(const struct model *m)
 
 static struct model *model_new(const struct label_config *config, struct err *e)
 {
-	struct model *m = calloc(1, sizeof *m);
+	const struct control_tag *control = labels_of(config);
+	struct model             *m;
 
+	if (control == NULL) {
+		err_set(e, ERR_SHAPE, "the label config has no Labels over a Text");
+		return NULL;
+	}
+	m = calloc(1, sizeof *m);
 	if (m == NULL) {
 		err_memory(e);
 		return NULL;
 	}
 	m->config = config;
-	m->control = labels_of(config);
-	m->object = text_of(m->control);
+	m->control = control;
+	m->object = text_of(control);
 	return m;
 }
 

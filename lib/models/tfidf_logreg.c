@@ -664,7 +664,7 @@ static int logits(const struct model *m, struct span text, struct arena *scratch
 		struct weight w;
 		double        x, times;
 
-		if (m->groups_part == NULL)
+		if (row == NULL)
 			w = weight_of(m, counts[i].term);
 		else if (weight_in_part(m, counts[i].term, row, &w, e) < 0)
 			return -1;

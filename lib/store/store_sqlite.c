@@ -1243,6 +1243,7 @@ int store_part(struct store *st, int64_t version, const char *name, struct span 
 		*bytes = (struct span){ copy, stored.len };
 	}
 	done(s);
+	/* cppcheck-suppress memleak ; it is the caller's, as *bytes */
 	return copy == NULL ? err_memory(e) : 0;
 }
 
@@ -1297,6 +1298,7 @@ static int take_sums(struct open_part *p, int64_t length, struct span sums, stru
 		p->partial = (struct partial){ p->room, (size_t)length, fetch };
 	else
 		p->room = NULL;
+	/* cppcheck-suppress memleak ; it is p->sums */
 	return copy == NULL || p->have == NULL || p->room == NULL ? err_memory(e) : 0;
 }
 

@@ -49,6 +49,8 @@ def clean_env(**more):
         env.update(CFLAGS=f"-O1 -g -Wall -Wextra -fPIE -fsanitize={SANITIZE}", LDFLAGS=f"-pie -fsanitize={SANITIZE}")
     else:
         env["CFLAGS"] = "-O1 -g -Wall -Wextra -Wconversion -Werror -fPIE"
+        if os.environ.get("EXTRA_LDFLAGS"):     # what the library of this build is linked with (make cover)
+            env["LDFLAGS"] = os.environ["EXTRA_LDFLAGS"]
     env.update(more)
     return env
 

@@ -430,6 +430,22 @@ static void test_damage(void **state)
 	label_config_free(config);
 }
 
+/* Only asked by mistake: it has no Labels to give. */
+static void test_no_labels(void **state)
+{
+	static const char    xml[] = "<View><Text name=\"text\" value=\"$text\"/><Choices name=\"c\" toName=\"text\"><Choice value=\"a\"/></Choices></View>";
+	struct label_config *config;
+	struct model        *m = NULL;
+	struct err           e = { 0 };
+
+	(void)state;
+	assert_int_equal(label_config_parse(&config, span_of(xml), &e), 0);
+	assert_int_equal(kind->cold(&m, config, &(struct model_settings){ .kind = kind }, &e), -1);
+	assert_int_equal(e.code, ERR_SHAPE);
+	assert_null(m);
+	label_config_free(config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -441,6 +457,7 @@ int main(void)
 		cmocka_unit_test(test_serves),
 		cmocka_unit_test(test_labels_of_another_config),
 		cmocka_unit_test(test_cold_and_too_few),
+		cmocka_unit_test(test_no_labels),
 		cmocka_unit_test(test_stopped),
 		cmocka_unit_test(test_damage),
 	};
