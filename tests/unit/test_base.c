@@ -621,6 +621,52 @@ static void test_log_journal(void **state)
 	}
 }
 
+/* What a file or an option gives, and how it reaches a program that a web server starts. */
+static void test_env_give(void **state)
+{
+	static const char *const bad[] = { "", "1A", "A-B", "A=B", "A B", "\xc3\xa4" };
+	struct env  env;
+	struct err  e = { 0 };
+
+	(void)state;
+	unsetenv("PRELABEL_WITH");
+	for (size_t i = 0; i < countof(bad); i++)
+		assert_int_equal(env_give(bad[i], "x", true), -1);
+	assert_int_equal(env_give("A_MODELS_OWN", "a\nPORT=1", true), -1);
+	assert_null(getenv("A_MODELS_OWN"));
+	assert_null(getenv("PRELABEL_WITH"));
+
+	assert_int_equal(env_give("A_MODELS_OWN", "a", false), 0);
+	assert_int_equal(env_give("A_MODELS_OWN", "b", false), 0);
+	assert_string_equal(getenv("A_MODELS_OWN"), "a");
+	assert_int_equal(env_give("A_MODELS_OWN", "c", true), 0);
+	assert_string_equal(getenv("A_MODELS_OWN"), "c");
+	unsetenv("A_MODELS_OWN");
+	assert_int_equal(env_read(&env, &e), 0);
+	assert_string_equal(getenv("A_MODELS_OWN"), "c");
+
+	/* A setting goes by its own name, or its older one: not by both. */
+	setenv("LABEL_STUDIO_URL", "http://older", 1);
+	assert_int_equal(env_give("LABEL_STUDIO_HOST", "http://given", false), 0);
+	assert_null(getenv("LABEL_STUDIO_HOST"));
+	assert_int_equal(env_give("LABEL_STUDIO_HOST", "http://given", true), 0);
+	assert_null(getenv("LABEL_STUDIO_URL"));
+	assert_int_equal(env_give("LABEL_STUDIO_URL", "http://again", true), 0);
+	assert_null(getenv("LABEL_STUDIO_HOST"));
+	assert_string_equal(getenv("LABEL_STUDIO_URL"), "http://again");
+	unsetenv("LABEL_STUDIO_URL");
+
+	/* No setting comes in by that way, and no line that is none. */
+	setenv("PRELABEL_WITH", "=x\nnothing\n\nPORT=1\nA_MODELS_OWN=d\nA_MODELS_OWN=e=f", 1);
+	unsetenv("PORT");
+	assert_int_equal(env_read(&env, &e), 0);
+	assert_null(getenv("PORT"));
+	assert_null(getenv("nothing"));
+	assert_string_equal(getenv("A_MODELS_OWN"), "e=f");
+	unsetenv("A_MODELS_OWN");
+	unsetenv("PRELABEL_WITH");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -629,6 +675,7 @@ int main(void)
 		cmocka_unit_test(test_arena_large_first), cmocka_unit_test(test_arena_limits), cmocka_unit_test(test_clock),
 		cmocka_unit_test_setup(test_env_defaults, clear_env), cmocka_unit_test_setup(test_env_values, clear_env),
 		cmocka_unit_test_setup(test_env_wrong, clear_env), cmocka_unit_test_setup(test_env_alias, clear_env),
+		cmocka_unit_test_setup(test_env_give, clear_env),
 		cmocka_unit_test_setup(test_env_pair, clear_env), cmocka_unit_test_setup(test_env_hostile, clear_env),
 		cmocka_unit_test_setup(test_env_rows, clear_env), cmocka_unit_test(test_log_escapes),
 		cmocka_unit_test(test_log_journal),
