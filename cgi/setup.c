@@ -12,7 +12,7 @@ int main(void)
 {
 	static const struct service service = {
 		"setup", routes, countof(routes), .thread_open = context_open, .thread_close = context_close,
-		.before = trainer_prepare,
+		.before = trainer_prepare, .threads_most = 2,
 	};
 
 	return serve(&service);

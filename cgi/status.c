@@ -26,6 +26,7 @@ int main(void)
 {
 	static const struct service service = {
 		"status", routes, countof(routes), .thread_open = context_open, .thread_close = context_close,
+		.threads_most = 2,
 	};
 
 	return serve(&service);

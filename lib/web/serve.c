@@ -301,7 +301,8 @@ static void stop_workers(struct server *s, struct worker workers[], size_t n)
 
 static int serve_fastcgi(struct server *s)
 {
-	const size_t     n = (size_t)s->env.threads;
+	const int        most = s->service->threads_most;
+	const size_t     n = (size_t)(most > 0 && s->env.threads > most ? most : s->env.threads);
 	const sigset_t   set = stop_signals();
 	struct sigaction wake = { .sa_handler = woken };        /* without SA_RESTART */
 	struct worker   *workers;

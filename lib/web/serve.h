@@ -99,6 +99,9 @@ struct service {
 	 * start processes later.  May be NULL.  -1 ends the process. */
 	int  (*before)(const struct env *env, struct err *e);
 	bool   asks_models;                /* may run MODEL_COMMAND */
+	/* Accepting threads in each process where THREADS says more, which counts for the
+	 * programs that are asked all day; 0: as many as it says. */
+	int    threads_most;
 };
 
 /* The process's exit status: 0 after SIGTERM, 1 when it could not start, 2 when a

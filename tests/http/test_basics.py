@@ -218,6 +218,18 @@ def t_port_in_use():
             other.__exit__(None)
 
 
+def t_threads():
+    """THREADS of them in each process of predict and webhook, at most two where little is asked; and one that waits for signals."""
+    for threads in (1, 4):
+        with Server(THREADS=threads) as b:
+            b.warm()
+            there = {}
+            for pid in b.tree():
+                there.setdefault(os.path.basename(os.path.realpath(f"/proc/{pid}/exe")), set()).add(len(os.listdir(f"/proc/{pid}/task")))
+            want = {"predict": {1 + threads}, "webhook": {1 + threads}, "setup": {1 + min(threads, 2)}, "status": {1 + min(threads, 2)}}
+            check(f"THREADS={threads}: threads of each program", {k: there.get(k) for k in want} == want, there)
+
+
 def t_many_clients():
     import threading
     with Server() as b:
