@@ -34,6 +34,14 @@ void auth_init(struct auth *a, const struct env *env)
 	hash(a, span_of(env->webhook_secret), a->webhook);
 }
 
+/* libsodium (1.0.18) takes each byte from 0x80 on for a '/'. */
+static bool is_ascii(const char *s)
+{
+	while (*s != '\0' && (unsigned char)*s < 0x80)
+		s++;
+	return *s == '\0';
+}
+
 bool auth_basic(const struct auth *a, const char *authorization)
 {
 	char        text[HEADER_MAX];
@@ -44,7 +52,8 @@ bool auth_basic(const struct auth *a, const char *authorization)
 	if (!a->basic || authorization == NULL || strncasecmp(authorization, "Basic ", 6) != 0)
 		return false;
 	base64 = authorization + 6 + strspn(authorization + 6, " ");
-	if (sodium_base642bin((unsigned char *)text, sizeof text, base64, strlen(base64), NULL, &len, NULL,
+	if (!is_ascii(base64) ||
+	    sodium_base642bin((unsigned char *)text, sizeof text, base64, strlen(base64), NULL, &len, NULL,
 	                      sodium_base64_VARIANT_ORIGINAL) != 0)
 		return false;
 	colon = memchr(text, ':', len);

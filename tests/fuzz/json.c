@@ -101,13 +101,14 @@ static void compare(struct span value, json_object *other)
 		break;
 	case JSON_OBJECT:
 		must(json_object_is_type(other, json_type_object));
+		/* json-c cuts keys at \u0000, so that one may stand for another. */
+		for (it = json_each(value); json_next(&it, &key, &one);)
+			if (memmem(key.p, key.len, "\\u", 2) != NULL)
+				return;
 		for (it = json_each(value); json_next(&it, &key, &one);) {
 			char *name;
 
 			must(json_text(key, &arena, &text, NULL) == 0);
-			/* Of keys that json-c does not cut: the last of the same name counts. */
-			if (memmem(key.p, key.len, "\\u", 2) != NULL || memchr(text.p, '\0', text.len) != NULL)
-				return;
 			name = fuzz_text(text);
 			must(json_member(value, name, &found) == 0 && json_object_object_get_ex(other, name, &member));
 			compare(found, member);
