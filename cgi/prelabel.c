@@ -935,14 +935,18 @@ static int run_forget(struct args *a)
 {
 	struct err e = { 0 }, why = { 0 };
 	int64_t    row;
-	int        rc;
+	int        rc, n;
 
 	if (a->project == STORE_NULL)
 		return usage_error(a, "needs --project N");
 	rc = store_project_find(a->st, a->project, STORE_NULL, &row, &e);
 	/* It may have been deleted by a run that could not compact the file any more. */
-	if (rc == 1 && store_compact(a->st, &e) == 0)
-		err_set(&e, ERR_NOT_FOUND, "project %lld is not known", (long long)a->project);
+	if (rc == 1 && store_free_pages(a->st, &n, &e) == 0) {
+		if (n > 0)
+			(void)store_compact(a->st, &why);
+		err_set(&e, ERR_NOT_FOUND, "project %lld is not known%s%.120s", (long long)a->project,
+		        why.code == ERR_OK ? "" : "; what was deleted before still has its room in the file: ", why.msg);
+	}
 	if (rc != 0)
 		return fail(&e);
 	/* All of that number: a database that was made anew has another project under it. */
@@ -953,7 +957,7 @@ static int run_forget(struct args *a)
 	if (rc < 0 || store_commit(a->st, &e) < 0)
 		return fail(&e);
 	if (store_compact(a->st, &why) < 0) {
-		err_set(&e, why.code, "project %lld is deleted, but the file still has room that it took (run this again): %.120s",
+		err_set(&e, why.code, "project %lld is deleted, but file and journal are not compacted yet (run this again): %.120s",
 		        (long long)a->project, why.msg);
 		return fail(&e);
 	}
@@ -1026,7 +1030,10 @@ static int open_store(struct args *a, struct err *e)
 	snprintf(path, sizeof path, "%s/" STORE_FILE, a->env.model_dir);
 	if (a->connect.dry_run && access(path, F_OK) < 0)
 		return 0;
-	return store_open(&a->st, a->env.model_dir, BUSY_MS, e);
+	if (store_open(&a->st, a->env.model_dir, BUSY_MS, e) < 0)
+		return -1;
+	store_keep_more(a->st);
+	return 0;
 }
 
 static int run_connection(struct args *a, bool on)

@@ -1052,9 +1052,10 @@ int connect_project(struct store *st, const struct env *env, const struct connec
 	int               rc = -1;
 
 	if (open_connection(&c, e) == 0 && check_data(&c, e) == 0 && find_project(&c, e) == 0 && put_backend(&c, e) == 0 &&
-	    put_webhook(&c, e) == 0 && put_settings(&c, e) == 0 && import_data(&c, e) == 0 && learn(&c, e) == 0) {
-		tell_next(&c);
+	    put_webhook(&c, e) == 0 && put_settings(&c, e) == 0 && import_data(&c, e) == 0 && (!c.lacked || err_memory(e) == 0) && learn(&c, e) == 0) {
 		rc = c.lacked ? err_memory(e) : 0;
+		if (rc == 0)
+			tell_next(&c);
 	}
 	close_connection(&c);
 	return rc;

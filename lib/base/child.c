@@ -121,11 +121,11 @@ struct child *child_new(const struct child_program *p, struct err *e)
 }
 
 /* Where the kernel has no memory for poll(2), say: not without end and at full speed. */
-static void pause_unless_interrupted(void)
+static void pause_unless_interrupted(int why)
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
 
-	if (errno != EINTR)
+	if (why != EINTR)
 		nanosleep(&pause, NULL);
 }
 
@@ -196,10 +196,12 @@ static void *watch(void *arg)
 
 	while (p[1].revents == 0) {
 		if (poll(p, 2, -1) < 0) {
+			const int why = errno;
+
 			/* stop() waits for us, whatever poll() says. */
 			if (has_ended(c))
 				break;
-			pause_unless_interrupted();
+			pause_unless_interrupted(why);
 			continue;
 		}
 		if (p[0].revents != 0 && !take_said(c, &l))
@@ -499,7 +501,7 @@ static int converse(struct child *c, struct span question, double deadline, bool
 		if (go_on != NULL && wait > GO_ON_S)
 			wait = GO_ON_S;
 		if (poll(p, 2, (int)(wait * 1000) + 1) < 0)
-			pause_unless_interrupted();
+			pause_unless_interrupted(errno);
 		if (go_on != NULL && !go_on(arg)) {
 			fail(c, "was stopped");
 			return err_set(e, ERR_STOPPED, "stopped");

@@ -52,7 +52,7 @@ static const struct env_var {
 	{ "WORKERS", NULL, PROCESSORS, ENV_INT, 1, 256, NULL, offsetof(struct env, workers),
 	  "FastCGI processes of predict" },
 	{ "THREADS", NULL, "4", ENV_INT, 1, 256, NULL, offsetof(struct env, threads),
-	  "accepting threads in each process" },
+	  "accepting threads in each process; setup and status have two at most" },
 	{ "TRAIN_THREADS", NULL, "1", ENV_INT, 1, 64, NULL, offsetof(struct env, train_threads),
 	  "threads of a training; the result is the same bytes for any number" },
 	{ "TOKEN_PATTERN", NULL, "word", ENV_CHOICE, 0, 0, "word|word1",

@@ -399,12 +399,12 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_LOOKASIDE, NULL, 512, 24);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-			if (exec(st, "PRAGMA cache_size = " CACHE_LITTLE, e) == 0 &&
-			    (st->immutable || exec(st, "PRAGMA journal_mode = WAL", e) == 0) &&
+			if ((st->immutable || exec(st, "PRAGMA journal_mode = WAL", e) == 0) &&
 			    exec(st, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
 			             "PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;"
 			             "PRAGMA journal_size_limit = " WAL_BYTES_MAX ";", e) == 0 &&
-			    migrate(st, e) == 0 && prepare_rollback(st, e) == 0) {
+			    migrate(st, e) == 0 && exec(st, "PRAGMA cache_size = " CACHE_LITTLE, e) == 0 &&
+			    prepare_rollback(st, e) == 0) {
 				*out = st;
 				return 0;
 			}
@@ -694,6 +694,11 @@ int store_compact(struct store *st, struct err *e)
 	if (exec(st, "VACUUM", e) < 0 || pragma(st, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, e) < 0)
 		return -1;
 	return busy == 0 ? 0 : err_set(e, ERR_BUSY, "what was deleted is still in the journal: another program reads the store");
+}
+
+int store_free_pages(struct store *st, int *n, struct err *e)
+{
+	return pragma(st, "PRAGMA freelist_count", n, e);
 }
 
 int store_project_counts(struct store *st, int64_t row, struct project_counts *c, struct err *e)

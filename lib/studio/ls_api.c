@@ -199,7 +199,10 @@ static int open_api(struct ls_api **out, const char *url, const char *key, struc
 
 	if (curl_open(e) < 0)
 		return -1;
-	if (sodium_init() < 0 || (api = calloc(1, sizeof *api)) == NULL)
+	if (sodium_init() < 0)
+		return err_set(e, ERR_STORE, "libsodium can't be started");
+	api = calloc(1, sizeof *api);
+	if (api == NULL)
 		return err_memory(e);
 	api->connect_ms = 5000;
 	api->total_ms = 60000;

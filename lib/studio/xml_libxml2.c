@@ -46,11 +46,14 @@ static xmlParserInputPtr load_nothing(const char *url, const char *id, xmlParser
 	return NULL;
 }
 
+static bool ours = true;                        /* nobody else in the process has it */
+
 #ifdef XML_SONAME
 static bool open_library(void)
 {
 #define TEXT(x) #x
 #define NAME(x) TEXT(x)
+	void *other = dlopen(NAME(XML_SONAME), RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
 	void *so = dlopen(NAME(XML_SONAME), RTLD_NOW | RTLD_LOCAL);
 	bool  all = so != NULL;
 
@@ -61,6 +64,9 @@ static bool open_library(void)
 		log_line(LOG_ERROR, "libxml2 can't be opened: %s", dlerror());
 	if (!all && so != NULL)
 		dlclose(so);
+	if (other != NULL)
+		dlclose(other);
+	ours = other == NULL;
 	return all;
 }
 #else
@@ -155,7 +161,8 @@ static int read_text(struct reader *r, struct span xml)
 /*
  * libxml2 begins and ends with each reading.  The thread on which it began is its main one,
  * whose state it does not allocate: for any other it does so when first asked, and (2.9.14)
- * dies where it finds no memory for that.
+ * dies where it finds no memory for that.  Where a model in C has it, too, it is never
+ * ended, since that ends it for all.
  *
  * Where it can't be opened, memory may have been out: the next who needs it tries again.
  */
@@ -168,12 +175,13 @@ int xml_read(struct span xml, const struct xml_events *ev, struct err *e)
 
 	pthread_mutex_lock(&mutex);
 	if (open || (open = open_library())) {
+		lib.xmlSetStructuredErrorFunc(&r, xml_error);
 		lib.xmlInitParser();
 		lib.xmlSetExternalEntityLoader(load_nothing);   /* nothing in prelabel wants any */
-		lib.xmlSetStructuredErrorFunc(&r, xml_error);
-		rc = read_text(&r, xml);
+		rc = r.rc < 0 ? -1 : read_text(&r, xml);
 		lib.xmlSetStructuredErrorFunc(NULL, NULL);
-		lib.xmlCleanupParser();
+		if (ours)
+			lib.xmlCleanupParser();
 	} else {
 		rc = err_set(e, ERR_STORE, "libxml2 can't be opened");
 	}
