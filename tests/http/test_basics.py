@@ -218,28 +218,6 @@ def t_port_in_use():
             other.__exit__(None)
 
 
-def threads_of(b, programs):
-    there = {}
-    for pid in b.tree():
-        name = os.path.basename(os.path.realpath(f"/proc/{pid}/exe"))
-        with contextlib.suppress(OSError):              # it may have ended meanwhile
-            if name in programs:
-                there.setdefault(name, set()).add(len(os.listdir(f"/proc/{pid}/task")))
-    return there
-
-
-def t_threads():
-    """THREADS of them in each process of predict and webhook, at most two where little is asked; and one that waits for signals."""
-    for threads in (1, 4):
-        with Server(THREADS=threads) as b:
-            more = 2 if "thread" in os.environ.get("SANITIZE", "") else 1     # that sanitizer has one of its own
-            want = {"predict": {more + threads}, "webhook": {more + threads}, "setup": {more + min(threads, 2)}, "status": {more + min(threads, 2)}}
-            watch = Stopwatch()
-            while (there := threads_of(b, want)) != want and watch.seconds() < 5 * SLOW:
-                time.sleep(0.05)        # the second process of a program may still be starting
-            check(f"THREADS={threads}: threads of each program", there == want, there)
-
-
 def t_many_clients():
     import threading
     with Server() as b:

@@ -155,6 +155,12 @@ def t_workers_and_threads():
             pid = next(p for p, c in b.tree().items() if "/cgi/predict" in c or c.split(" ")[0].endswith("predict"))
             threads = len(os.listdir(f"/proc/{pid}/task"))
             check(f"THREADS={t}: at least {t} threads in it", threads >= t, threads)
+    with Server(THREADS=4) as b:
+        b.warm()
+        b.get("/status")
+        more = 2 if "thread" in os.environ.get("SANITIZE", "") else 1     # one waits for signals; that sanitizer has one of its own
+        there = [len(os.listdir(f"/proc/{p}/task")) for p, c in b.tree().items() if "/cgi/status" in c or c.split(" ")[0].endswith("status")]
+        check("THREADS=4: two in a process of status", there and set(there) == {more + 2}, there)
 
 
 def t_env_of_the_tree():
