@@ -125,23 +125,31 @@ static void wipe(char **secret)
 
 /* ---- open and close ---- */
 
-static bool has_part(CURLU *u, CURLUPart part)
+/* Is it there, and this text (NULL: any)?  1; 0; -1 out of memory. */
+static int has_part(CURLU *u, CURLUPart part, const char *text)
 {
-	char *s = NULL;
-	bool  has = curl_url_get(u, part, &s, 0) == CURLUE_OK;
+	char           *s = NULL;
+	const CURLUcode rc = curl_url_get(u, part, &s, 0);
+	const int       has = rc == CURLUE_OK && (text == NULL || strcmp(s, text) == 0);
 
 	curl_free(s);
-	return has;
+	return rc == CURLUE_OUT_OF_MEMORY ? -1 : has;
 }
 
-static bool is_http(CURLU *u)
+/* http or https, without credentials, query and fragment?  1; 0; -1 out of memory. */
+static int is_plain_http(CURLU *u)
 {
-	char *s = NULL;
-	bool  is = curl_url_get(u, CURLUPART_SCHEME, &s, 0) == CURLUE_OK &&
-	           (strcmp(s, "http") == 0 || strcmp(s, "https") == 0);
+	static const CURLUPart none[] = { CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY, CURLUPART_FRAGMENT };
+	int                    has = has_part(u, CURLUPART_SCHEME, "http");
 
-	curl_free(s);
-	return is;
+	if (has == 0)
+		has = has_part(u, CURLUPART_SCHEME, "https");
+	if (has <= 0)
+		return has;
+	for (size_t i = 0; i < countof(none); i++)
+		if ((has = has_part(u, none[i], NULL)) != 0)
+			return has < 0 ? -1 : 0;
+	return 1;
 }
 
 static int take_url(struct ls_api *api, const char *url, struct err *e)
@@ -149,20 +157,19 @@ static int take_url(struct ls_api *api, const char *url, struct err *e)
 	size_t len = strlen(url);
 	CURLU *u = curl_url();
 	CURLUcode rc;
-	bool   good;
+	int    good;
 
 	if (u == NULL)
 		return err_memory(e);
 	rc = len < URL_MAX ? curl_url_set(u, CURLUPART_URL, url, 0) : CURLUE_OK;
-	if (rc == CURLUE_OUT_OF_MEMORY) {
-		curl_url_cleanup(u);
-		return err_memory(e);
-	}
-	good = len < URL_MAX && rc == CURLUE_OK && is_http(u) &&
-	       !has_part(u, CURLUPART_USER) && !has_part(u, CURLUPART_PASSWORD) &&
-	       !has_part(u, CURLUPART_QUERY) && !has_part(u, CURLUPART_FRAGMENT);
+	if (rc == CURLUE_OUT_OF_MEMORY)
+		good = -1;
+	else
+		good = len < URL_MAX && rc == CURLUE_OK ? is_plain_http(u) : 0;
 	curl_url_cleanup(u);
-	if (!good)      /* it may hold a password: not repeated */
+	if (good < 0)
+		return err_memory(e);
+	if (good == 0)      /* it may hold a password: not repeated */
 		return err_set(e, ERR_USAGE, "the address of Label Studio must be "
 		               "http://host[:port][/path] or https://…, without credentials");
 	while (len > 0 && url[len - 1] == '/')

@@ -169,9 +169,16 @@ class Start:
         return out
 
     def zombies(self):
-        """Children without a grave, of any process of this start."""
+        """Children without a grave, of any process of this start: one that has just ended is buried soon."""
         mine = {p for p, _ in self.known}
-        return [p for p in all_pids() if (s := stat_of(p)) and s[2] == "Z" and s[0] in mine]
+
+        def now():
+            return {(p, s[1]) for p in all_pids() if (s := stat_of(p)) and s[2] == "Z" and s[0] in mine}
+
+        first = now()
+        if first:
+            time.sleep(2)
+        return sorted(p for p, _ in first & now())
 
     def ask(self, method, path, body=None, password=None, timeout=30):
         """(status, parsed body or None); a refused or broken connection raises OSError."""
