@@ -228,6 +228,8 @@ static int give_up_version(struct store *st, struct project *p, struct arena *a,
 {
 	const int64_t row = p->version.row;
 
+	/* Where the disk gives nothing at all, it is not the version that is damaged. */
+	store_drop_cache(st);
 	if (store_project_get(st, p->row, a, p, e) < 0)
 		return -1;
 	if (p->version.row != row)

@@ -128,6 +128,9 @@ int store_project_delete(struct store *st, int64_t row, struct err *e);
  * journal.  ERR_BUSY: some are left in the journal, because another reads. */
 int store_compact(struct store *st, struct err *e);
 
+/* What is read next comes from the disk. */
+void store_drop_cache(struct store *st);
+
 /* Pages of the file that nothing uses. */
 int store_free_pages(struct store *st, int *n, struct err *e);
 

@@ -696,6 +696,11 @@ int store_compact(struct store *st, struct err *e)
 	return busy == 0 ? 0 : err_set(e, ERR_BUSY, "what was deleted is still in the journal: another program reads the store");
 }
 
+void store_drop_cache(struct store *st)
+{
+	(void)sqlite3_db_release_memory(st->db);
+}
+
 int store_free_pages(struct store *st, int *n, struct err *e)
 {
 	return pragma(st, "PRAGMA freelist_count", n, e);
