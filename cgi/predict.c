@@ -10,7 +10,7 @@ static const struct route routes[] = {
 int main(void)
 {
 	static const struct service service = {
-		"predict", routes, countof(routes), .thread_open = context_open, .thread_close = context_close,
+		"predict", routes, countof(routes), .thread_open = context_open_predict, .thread_close = context_close,
 		.asks_models = true,
 	};
 

@@ -11,7 +11,7 @@ static const struct route routes[] = {
 int main(void)
 {
 	static const struct service service = {
-		"setup", routes, countof(routes), .thread_open = context_open, .thread_close = context_close,
+		"setup", routes, countof(routes), .thread_open = context_open_setup, .thread_close = context_close,
 		.before = trainer_prepare, .threads_most = 2,
 	};
 

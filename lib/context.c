@@ -4,20 +4,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUSY_MS       700                     /* Label Studio gives a webhook one second */
+/* How long a write waits for another's: less than Label Studio waits for the answer,
+ * which is 1, 3 and 100 s (protocol §2).  Without room a prediction would be lost
+ * because some disk takes a second to sync. */
+#define BUSY_MS       700
+#define SETUP_MS      2000
+#define PREDICT_MS    5000
+
 #define SCRATCH_BYTES ((size_t)1 << 30)
 
-int context_open(const struct env *env, void **context, struct err *e)
+static int open_waiting(const struct env *env, int busy_ms, void **context, struct err *e)
 {
 	struct context *c = calloc(1, sizeof *c);
 
 	if (c == NULL)
 		return err_memory(e);
 	c->env = env;
+	c->busy_ms = busy_ms;
 	arena_init(&c->scratch, SCRATCH_BYTES);
 	arena_init(&c->kept.arena, SCRATCH_BYTES);
 	*context = c;
 	return 0;
+}
+
+int context_open(const struct env *env, void **context, struct err *e)
+{
+	return open_waiting(env, BUSY_MS, context, e);
+}
+
+int context_open_setup(const struct env *env, void **context, struct err *e)
+{
+	return open_waiting(env, SETUP_MS, context, e);
+}
+
+int context_open_predict(const struct env *env, void **context, struct err *e)
+{
+	return open_waiting(env, PREDICT_MS, context, e);
 }
 
 void context_close(void *context)
@@ -39,7 +61,7 @@ int context_store(struct context *c, struct store **st, struct err *e)
 		c->store = NULL;
 		c->kept.holds = false;      /* store_state() says nothing across connections */
 	}
-	if (c->store == NULL && store_open(&c->store, c->env->model_dir, BUSY_MS, e) < 0)
+	if (c->store == NULL && store_open(&c->store, c->env->model_dir, c->busy_ms, e) < 0)
 		return -1;
 	*st = c->store;
 	return 0;

@@ -1,7 +1,8 @@
 /*
  * context.h - what one thread of a program keeps between requests.
  *
- * For struct service: thread_open = context_open, thread_close = context_close.
+ * For struct service: thread_open = context_open or one of its like, thread_close =
+ * context_close.
  */
 #ifndef CONTEXT_H
 #define CONTEXT_H
@@ -15,6 +16,7 @@
 
 struct context {
 	const struct env *env;
+	int               busy_ms;     /* how long a write waits for another's */
 	struct store     *store;       /* NULL until first needed */
 	struct arena      scratch;     /* emptied after each task */
 	struct {                       /* of context_project() */
@@ -25,7 +27,11 @@ struct context {
 	} kept;
 };
 
+/* A write of the program's waits as long for another's as its callers have time: 0.7 s
+ * (a webhook), 2 s (/setup), 5 s (/predict). */
 int  context_open(const struct env *env, void **context, struct err *e);
+int  context_open_setup(const struct env *env, void **context, struct err *e);
+int  context_open_predict(const struct env *env, void **context, struct err *e);
 void context_close(void *context);
 
 /* The thread's store, opened when first asked for and again after it failed. */

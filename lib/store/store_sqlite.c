@@ -232,35 +232,39 @@ static int pragma(struct store *st, const char *sql, int *n, struct err *e)
 	return rc == SQLITE_ROW ? 0 : db_error(st->db, rc, e);
 }
 
-/* Each step is one transaction with its mark: a program killed in the middle
- * leaves the old schema or the new one. */
+static int schema_known(int version, struct err *e)
+{
+	if (version < 0)
+		return err_set(e, ERR_DAMAGED, "the store is damaged: it has schema %d", version);
+	if (version > SCHEMA_VERSIONS)
+		return err_set(e, ERR_STORE, "the store has schema %d, this program knows %d: it was made by a newer prelabel",
+		               version, SCHEMA_VERSIONS);
+	return 0;
+}
+
+/* All steps are one transaction with their mark: a program killed in the middle leaves
+ * the old schema, and a new store costs one sync of the disk, for which the others that
+ * start at the same time wait. */
 static int migrate(struct store *st, struct err *e)
 {
 	int  version;
 	char mark[48];
 
-	if (pragma(st, "PRAGMA user_version", &version, e) < 0)
+	if (pragma(st, "PRAGMA user_version", &version, e) < 0 || schema_known(version, e) < 0)
 		return -1;
-	while (version != SCHEMA_VERSIONS) {
-		if (version < 0)
-			return err_set(e, ERR_DAMAGED, "the store is damaged: it has schema %d", version);
-		if (version > SCHEMA_VERSIONS)
-			return err_set(e, ERR_STORE, "the store has schema %d, this program knows %d: it was made by a newer prelabel",
-			               version, SCHEMA_VERSIONS);
-		if (store_begin(st, e) < 0)
-			return -1;
-		/* Another program may have done it meanwhile. */
-		if (pragma(st, "PRAGMA user_version", &version, e) < 0)
+	if (version == SCHEMA_VERSIONS)
+		return 0;
+	if (store_begin(st, e) < 0)
+		return -1;
+	/* Another program may have done it meanwhile. */
+	if (pragma(st, "PRAGMA user_version", &version, e) < 0 || schema_known(version, e) < 0)
+		goto fail;
+	for (; version < SCHEMA_VERSIONS; version++)
+		if (exec(st, schema_sql[version], e) < 0)
 			goto fail;
-		if (version >= 0 && version < SCHEMA_VERSIONS) {
-			snprintf(mark, sizeof mark, "PRAGMA user_version = %d", version + 1);
-			if (exec(st, schema_sql[version], e) < 0 || exec(st, mark, e) < 0)
-				goto fail;
-			version++;
-		}
-		if (store_commit(st, e) < 0)
-			goto fail;
-	}
+	snprintf(mark, sizeof mark, "PRAGMA user_version = %d", version);
+	if (exec(st, mark, e) < 0 || store_commit(st, e) < 0)
+		goto fail;
 	return 0;
 fail:
 	store_rollback(st);

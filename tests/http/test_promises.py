@@ -118,6 +118,47 @@ def r03_store_locked():
         check("afterwards the same event is stored", b.hook(e).status == 201)
 
 
+def r03_refused_although_there_was_time():
+    """Label Studio gives a webhook one second, /setup three and /predict a hundred: a store that another writes for
+    longer than a webhook can wait is no reason to refuse those."""
+    with Server(**QUIET) as b:
+        b.hook(Project(1).labelled("great", "positive"))
+        b.warm()
+        db = sqlite3.connect(os.path.join(b.dir, "prelabel.sqlite3"), isolation_level=None, check_same_thread=False)
+        db.execute("begin immediate")
+        timer = threading.Timer(1.3, lambda: db.execute("rollback"))
+        timer.start()
+        a = b.timed(lambda: b.setup(Project(2)))
+        timer.join()
+        db.close()
+        check("setup of a new project waits for the other write, then answers", a.status == 200 and a.seconds > 0.8, f"{a} {a.seconds}")
+    with Cgi() as b:
+        db = sqlite3.connect(os.path.join(b.dir, "prelabel.sqlite3"), isolation_level=None, check_same_thread=False)
+        db.execute("pragma journal_mode = wal")
+        db.execute("begin immediate")
+        timer = threading.Timer(2, lambda: db.execute("rollback"))
+        timer.start()
+        a = b.predict(Project(), ["good food"])
+        timer.join()
+        db.close()
+        check("predict waits until another has made the new store", a.status == 200 and a.seconds > 1.5, f"{a} {a.seconds}")
+
+
+def r03_a_new_store_costs_many_syncs():
+    """Programs that start together wait for the one that makes the store: of a disk that takes a tenth of a second a
+    sync, eight of them are longer than a webhook can wait."""
+    with Cgi() as b:
+        strace = os.path.join(b.dir, "strace")
+        e = Project().labelled("good food", "positive")
+        data = json.dumps(e).encode()
+        program, env = b.variables("POST", "/webhook", data, None)
+        r = subprocess.run(["strace", "-f", "-e", "trace=fsync,fdatasync", "-o", strace, os.path.join(BUILD, "cgi", program)],
+                           env=dict(env, SANDBOX="off"), cwd=ROOT, input=data, capture_output=True, timeout=30 * SLOW)
+        with open(strace) as f:
+            n = len(re.findall(r"sync\(", f.read()))
+        check("an event that makes the store: at most twelve syncs", r.stdout.startswith(b"Status: 201") and 0 < n <= 12, f"{n} {r.stdout[:200]}")
+
+
 # ---- R4 models are whole ----------------------------------------------------
 
 def r04_readers_during_publishing():
