@@ -278,11 +278,11 @@ SELECT v.row, v.number, v.kind, v.formats, v.labels, v.examples_hash, v.n_exampl
        v.log_loss, v.damaged, EXISTS (SELECT 1 FROM model_part m WHERE m.version = v.row)
   FROM model_version v WHERE v.project = ?1 ORDER BY v.number DESC;
 
--- part_add: ?1 version, ?2 name, ?3 bytes, ?4 sha256.
-INSERT INTO model_part (version, name, bytes, sha256) VALUES (?1, ?2, ?3, ?4);
+-- part_add: ?1 version, ?2 name, ?3 bytes, ?4 checksum.
+INSERT INTO model_part (version, name, bytes, checksum) VALUES (?1, ?2, ?3, ?4);
 
 -- part_get: ?1 version, ?2 name.
-SELECT bytes, sha256 FROM model_part WHERE version = ?1 AND name = ?2;
+SELECT bytes, checksum FROM model_part WHERE version = ?1 AND name = ?2;
 
 -- blocks_add: ?1 version, ?2 name of the part, ?3 its length, ?4 sums.
 INSERT INTO model_blocks (version, name, length, sums) VALUES (?1, ?2, ?3, ?4);

@@ -8,6 +8,7 @@
 #include "sql.h"
 #include "store/blocks.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -1112,9 +1113,26 @@ int store_lease_finish(struct store *st, const struct lease *lease, enum job_sta
 
 /* ---- versions ------------------------------------------------------------------ */
 
+#define PART_SUM_BYTES 32       /* of BLAKE2b-256, and of SHA-256 in parts from before schema 9 */
+
+/* Damage is what this is to find: a part that has either sum is whole. */
+static bool part_right(struct span part, struct span want)
+{
+	unsigned char sum[PART_SUM_BYTES];
+
+	static_assert(sizeof sum == crypto_hash_sha256_BYTES, "one column holds both");
+	if (want.len != sizeof sum)
+		return false;
+	crypto_generichash(sum, sizeof sum, (const unsigned char *)part.p, part.len, NULL, 0);
+	if (memcmp(want.p, sum, sizeof sum) == 0)
+		return true;
+	crypto_hash_sha256(sum, (const unsigned char *)part.p, part.len);
+	return memcmp(want.p, sum, sizeof sum) == 0;
+}
+
 static int add_part(struct store *st, int64_t version, const struct version_part *part, struct err *e)
 {
-	unsigned char sum[crypto_hash_sha256_BYTES];
+	unsigned char sum[PART_SUM_BYTES];
 	struct span   sums = { NULL, blocks_bytes(part->bytes.len) };
 	char         *room = malloc(sums.len);
 	int64_t       rc;
@@ -1123,7 +1141,7 @@ static int add_part(struct store *st, int64_t version, const struct version_part
 		return err_memory(e);
 	blocks_sum(part->name, part->bytes, room);
 	sums.p = room;
-	crypto_hash_sha256(sum, (const unsigned char *)part->bytes.p, part->bytes.len);
+	crypto_generichash(sum, sizeof sum, (const unsigned char *)part->bytes.p, part->bytes.len, NULL, 0);
 	rc = change(st, SQL_PART_ADD, e, "itbb", version, part->name, part->bytes,
 	            (struct span){ (const char *)sum, sizeof sum });
 	if (rc >= 0)
@@ -1235,18 +1253,15 @@ int store_version_damaged(struct store *st, int64_t version, struct err *e)
 
 int store_part(struct store *st, int64_t version, const char *name, struct span *bytes, struct err *e)
 {
-	unsigned char sum[crypto_hash_sha256_BYTES];
 	sqlite3_stmt *s;
-	struct span   stored, want;
+	struct span   stored;
 	char         *copy;
 	int           rc = query(st, SQL_PART_GET, &s, e, "it", version, name);
 
 	if (rc != 0)
 		return rc;
 	stored = column_span(s, 0);
-	want = column_span(s, 1);
-	crypto_hash_sha256(sum, (const unsigned char *)stored.p, stored.len);
-	if (!span_eq(want, (struct span){ (const char *)sum, sizeof sum })) {
+	if (!part_right(stored, column_span(s, 1))) {
 		done(s);
 		return err_set(e, ERR_DAMAGED, "part \"%s\" does not have its checksum", name);
 	}

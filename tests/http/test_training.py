@@ -234,7 +234,7 @@ def t_step_by_step_or_at_once():
             if by_import:
                 code, out, err = b.cli("train", "--project", 1)
                 check("trained", code == 0, (code, out, err))
-            seen.append((b.version(p), b.db("select name, hex(sha256), length(bytes) from model_part where version = "
+            seen.append((b.version(p), b.db("select name, hex(checksum), length(bytes) from model_part where version = "
                                             "(select max(version) from model_part) order by name")))
     check("trained as often as was asked for", [number(v) for v, _ in seen] == [5, 1, 1], [v for v, _ in seen])
     check("the same bytes of all parts, for 1, 2 and 4 threads", len(seen[0][1]) == 6 and seen[0][1] == seen[1][1] == seen[2][1], seen)

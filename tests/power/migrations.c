@@ -25,7 +25,7 @@ static const char *const rows_sql =
 	"INSERT INTO model_version (project, number, name, kind, formats, labels, examples_hash, n_examples, n_cancelled, n_empty,"
 	" n_unknown, n_overruled, token_pattern, logreg_c, created_s, train_seconds) "
 	" VALUES (1, 1, 'x', 'tfidf_logreg', '1', '[]', 'x', 40, 0, 0, 0, 0, 'word', 10, 1, 1);"
-	"INSERT INTO model_part (version, name, bytes, sha256) VALUES (1, 'x', zeroblob(9000), zeroblob(32));"
+	"INSERT INTO model_part VALUES (1, 'x', zeroblob(9000), zeroblob(32));"
 	"UPDATE project SET current_version = 1 WHERE id = 1;"
 	"INSERT INTO train_job (project, state, reason, queued_s, version) VALUES (1, 'done', 'updates', 1, 1);";
 

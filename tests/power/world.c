@@ -346,7 +346,7 @@ static const char *const events_sql[] = {
 static const char *const model_sql[] = {
 	"SELECT row, current_version, last_number, updates_trained FROM project ORDER BY row",
 	"SELECT row, project, number, name, kind, formats, labels, examples_hash, n_examples, damaged FROM model_version ORDER BY row",
-	"SELECT version, name, sha256, length(bytes) FROM model_part ORDER BY version, name",
+	"SELECT version, name, checksum, length(bytes) FROM model_part ORDER BY version, name",
 	"SELECT row, project, reason, again, queued_s, version, state IN ('queued', 'running') FROM train_job ORDER BY row",
 };
 
