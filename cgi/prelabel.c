@@ -21,6 +21,7 @@
 
 #include <getopt.h>
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -553,6 +554,10 @@ static int run_train(struct args *a)
 
 	if (a->due && (a->project != STORE_NULL || a->queued != STORE_NULL || a->json))
 		return usage_error(a, "--due is for all projects and prints nothing: no --project, no --json");
+	/* A training needs again what it frees, and ends soon: pages that went back to the
+	 * system would have to be had, and zeroed, once more. */
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 128 << 20);
 	log = trainer_log(a->env.model_dir);
 	log_open("train", opt.foreground ? LOG_WARNING : (enum log_level)a->env.log_level);
 	log_tee(log, (enum log_level)a->env.log_level);
