@@ -1057,6 +1057,8 @@ static int run_connection(struct args *a, bool on)
 	}
 	/* Label Studio asks it while it connects: else its message would be about that. */
 	if (on && health_ask(&a->env, &h, &down) < 0) {
+		if (down.code != ERR_REMOTE)            /* it was not asked */
+			return end_connect(a, &out, &r, -1, &down);
 		if (!a->connect.dry_run) {
 			err_set(&e, ERR_REMOTE, "prelabel is not running: %.200s", down.msg);
 			snprintf(r.cure, sizeof r.cure, "Start it first, with these settings: prelabel start");

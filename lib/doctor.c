@@ -301,7 +301,11 @@ void doctor_studio(struct findings *f, const struct env *env, struct ls_api **ap
 		return;
 	}
 	if (ls_api_open(api, env->ls_url, env->ls_key, &e) < 0) {
-		found_fault(f, FAULT_KEY_MALFORMED, "key", "%s\n" NEW_KEY, e.msg);
+		if (e.code == ERR_USAGE)
+			found_fault(f, FAULT_KEY_MALFORMED, "key", "%s\n" NEW_KEY, e.msg);
+		else
+			found_fault(f, FAULT_LS_UNREACHABLE, "Label Studio", "it can't be asked: %s\nSee to this machine: it says nothing of "
+			            "Label Studio.", e.msg);
 		return;
 	}
 	ls_api_hurry(*api, ATTEMPT_MS);

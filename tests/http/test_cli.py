@@ -2,13 +2,14 @@
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import tempfile
 import threading
 import time
 
-from harness import Project, Server, check, content, digest, feed, free_port, number, prelabel, review, settings, train
+from harness import BUILD, Project, Server, check, content, digest, feed, free_port, number, prelabel, review, settings, train
 
 THREE = ["positive", "negative", "neutral"]
 
@@ -352,6 +353,22 @@ def t_health():
         check("a name that can't be found: exit 1", run("health", "--host", "no.such.host.invalid")[0] == 1)
         check("an operand: exit 2", run("health", "now")[0] == 2)
         check("it makes no store", os.listdir(run.dir) == [], os.listdir(run.dir))
+
+
+def t_what_cannot_be_asked_is_called_down():
+    """Where libcurl can't be opened nobody was asked: prelabel is not said to be down, Label Studio's key not to be wrong."""
+    with open(os.path.join(BUILD, "prelabel"), "rb") as f:
+        library = re.search(rb"libcurl\.so[.0-9]*", f.read())
+    if library is None:
+        check("libcurl is linked: nothing is opened", b"Couldn't connect to server" in content(os.path.join(BUILD, "prelabel")))
+        return
+    with Store() as run, tempfile.TemporaryDirectory() as none:
+        open(os.path.join(none, library[0].decode()), "w").close()
+        run.env.update(LD_LIBRARY_PATH=none, LABEL_STUDIO_HOST="http://127.0.0.1:9", LABEL_STUDIO_API_KEY="f" * 40)
+        code, out, err = run("connect", "--project", 1)
+        check("connect says that libcurl is missing, not that prelabel is down", code == 1 and "libcurl can't be opened" in err and "not running" not in out + err, (code, out, err))
+        code, out, err = run("doctor")
+        check("doctor says so, and nothing of the key", code == 1 and "libcurl can't be opened" in out and "Make a personal access token" not in out, (code, out, err))
 
 
 def t_store_modes():
