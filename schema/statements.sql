@@ -108,9 +108,8 @@ SELECT max(id) FROM annotation WHERE project = ?1 AND id < 0;
 
 -- annotation_examples: ?1 project.
 SELECT a.id, a.task, a.result, a.was_cancelled, a.completed_by,
-       a.ground_truth = 0 AND EXISTS (SELECT 1 FROM annotation g
-              WHERE g.project = a.project AND g.task = a.task AND g.ground_truth = 1
-                AND g.deleted = 0 AND g.was_cancelled = 0),
+       a.ground_truth = 0 AND a.task IN (SELECT g.task FROM annotation g
+              WHERE g.project = ?1 AND g.ground_truth = 1 AND g.deleted = 0 AND g.was_cancelled = 0),
        t.data
   FROM annotation a JOIN task t ON t.project = a.project AND t.id = a.task AND t.deleted = 0
  WHERE a.project = ?1 AND a.deleted = 0

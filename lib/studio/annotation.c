@@ -112,22 +112,27 @@ int ls_task_parse(struct ls_task *t, struct span object, const char *where, stru
 
 /* ---- the label ---- */
 
-static bool member_is(struct span object, const char *key, const char *s)
-{
-	struct span value;
+/* What is looked at of a region, found by one walk over it. */
+enum member { TYPE, FROM_NAME, TO_NAME, VALUE, MEMBERS };
 
-	return json_member(object, key, &value) == 0 && json_is(value, span_of(s));
+static const char *const member_name[MEMBERS] = {
+	[TYPE] = "type", [FROM_NAME] = "from_name", [TO_NAME] = "to_name", [VALUE] = "value",
+};
+
+static bool is_name(struct span value, const char *s)
+{
+	return value.p != NULL && json_is(value, span_of(s));
 }
 
 /* Is it a region of this control?  A result without to_name is taken; one that
  * names an object the control is not over belongs to an older config. */
-static bool region_of(struct span region, const struct control_tag *control)
+static bool region_of(const struct span member[MEMBERS], const struct control_tag *control)
 {
-	struct span to_name;
+	const struct span to_name = member[TO_NAME];
 
-	if (!member_is(region, "type", "choices") || !member_is(region, "from_name", control->name))
+	if (!is_name(member[TYPE], "choices") || !is_name(member[FROM_NAME], control->name))
 		return false;
-	if (!present(region, "to_name", &to_name))
+	if (to_name.p == NULL || json_type(to_name) == JSON_NULL)
 		return true;
 	for (size_t i = 0; i < control->n_to_name; i++)
 		if (json_is(to_name, span_of(control->to_name[i])))
@@ -135,13 +140,17 @@ static bool region_of(struct span region, const struct control_tag *control)
 	return false;
 }
 
-/* The list in value.choices; nothing is in it where there is none. */
-static struct json_iter choices_of(struct span region)
+/* The list in a region's value.choices; nothing is in it where there is none, or where
+ * the region is not of this control. */
+static struct json_iter choices_of(struct span region, const struct control_tag *control)
 {
-	struct span value, choices = SPAN("[]");
+	struct span member[MEMBERS], choices = SPAN("[]");
 
-	if (json_member(region, "value", &value) == 0)
-		(void)json_member(value, "choices", &choices);
+	if (json_type(region) == JSON_OBJECT) {
+		json_members(region, member_name, MEMBERS, member);
+		if (region_of(member, control) && member[VALUE].p != NULL)
+			(void)json_member(member[VALUE], "choices", &choices);
+	}
 	return json_each(json_type(choices) == JSON_ARRAY ? choices : SPAN("[]"));
 }
 
@@ -161,9 +170,10 @@ static int choice_name(struct span choice, struct arena *scratch, struct span *n
 }
 
 /* The first name in value.choices.  0 found; 1 none; -1 ERR_MEMORY. */
-static int first_choice(struct span region, struct arena *scratch, struct span *name, struct err *e)
+static int first_choice(struct span region, const struct control_tag *control, struct arena *scratch, struct span *name,
+                        struct err *e)
 {
-	struct json_iter it = choices_of(region);
+	struct json_iter it = choices_of(region, control);
 	struct span      choice;
 
 	return json_next(&it, NULL, &choice) ? choice_name(choice, scratch, name, e) : 1;
@@ -181,9 +191,7 @@ int annotation_label(struct span result, const struct label_config *config, stru
 	if (control == NULL || json_type(result) != JSON_ARRAY)
 		return 0;
 	for (it = json_each(result); json_next(&it, NULL, &region); ) {
-		if (json_type(region) != JSON_OBJECT || !region_of(region, control))
-			continue;
-		if ((rc = first_choice(region, scratch, &name, e)) < 0)
+		if ((rc = first_choice(region, control, scratch, &name, e)) < 0)
 			return -1;
 		if (rc == 1)
 			continue;
@@ -200,7 +208,7 @@ int annotation_label(struct span result, const struct label_config *config, stru
 static int mark_choices(struct span region, const struct control_tag *control, struct arena *scratch, bool *chosen,
                         enum annotation_outcome *outcome, struct err *e)
 {
-	struct json_iter it = choices_of(region);
+	struct json_iter it = choices_of(region, control);
 	struct span      choice, name;
 	int              i, rc;
 
@@ -237,8 +245,7 @@ int annotation_labels(struct span result, const struct label_config *config, str
 	if (chosen == NULL)
 		return err_memory(e);
 	for (it = json_each(result); json_next(&it, NULL, &region); )
-		if (json_type(region) == JSON_OBJECT && region_of(region, control) &&
-		    mark_choices(region, control, scratch, chosen, outcome, e) < 0)
+		if (mark_choices(region, control, scratch, chosen, outcome, e) < 0)
 			return -1;
 	for (size_t i = 0; i < control->n_labels; i++)
 		*n += chosen[i];
