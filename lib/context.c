@@ -9,7 +9,7 @@
  * because some disk takes a second to sync. */
 #define BUSY_MS       700
 #define SETUP_MS      2000
-#define PREDICT_MS    5000
+#define PREDICT_MS    4000
 
 #define SCRATCH_BYTES ((size_t)1 << 30)
 

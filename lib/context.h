@@ -28,7 +28,7 @@ struct context {
 };
 
 /* A write of the program's waits as long for another's as its callers have time: 0.7 s
- * (a webhook), 2 s (/setup), 5 s (/predict). */
+ * (a webhook), 2 s (/setup), 4 s (/predict: any request is answered within 5). */
 int  context_open(const struct env *env, void **context, struct err *e);
 int  context_open_setup(const struct env *env, void **context, struct err *e);
 int  context_open_predict(const struct env *env, void **context, struct err *e);

@@ -40,6 +40,7 @@ struct store {
 	struct stat   file;                /* as it was then */
 	int           busy_ms;             /* how long a write waits for another's */
 	double        busy_since;          /* clock_monotonic() when this wait began */
+	bool          opening;             /* all waits of it are one */
 };
 
 const char *const job_state_names[JOB__MAX] = {
@@ -202,7 +203,7 @@ static int wait_for_lock(void *arg, int count)
 	struct store   *st = arg;
 	struct timespec pause = { 0, 200000 + (long)randombytes_uniform(600000) };
 
-	if (count == 0)
+	if (count == 0 && !st->opening)
 		st->busy_since = clock_monotonic();
 	if ((clock_monotonic() - st->busy_since) * 1000 >= st->busy_ms)
 		return 0;
@@ -233,6 +234,17 @@ static int pragma(struct store *st, const char *sql, int *n, struct err *e)
 	return rc == SQLITE_ROW ? 0 : db_error(st->db, rc, e);
 }
 
+/* Where another is making the store, SQLite says at once that it is busy. */
+static int use_wal(struct store *st, struct err *e)
+{
+	while (exec(st, "PRAGMA journal_mode = WAL", e) < 0) {
+		if (e->code != ERR_BUSY || !wait_for_lock(st, 1))
+			return -1;
+		err_clear(e);
+	}
+	return 0;
+}
+
 static int schema_known(int version, struct err *e)
 {
 	if (version < 0)
@@ -257,6 +269,8 @@ static int migrate(struct store *st, struct err *e)
 		return 0;
 	if (store_begin(st, e) < 0)
 		return -1;
+	/* A step may have to say that views which somebody added are none of its business. */
+	sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
 	/* Another program may have done it meanwhile. */
 	if (pragma(st, "PRAGMA user_version", &version, e) < 0 || schema_known(version, e) < 0)
 		goto fail;
@@ -266,6 +280,7 @@ static int migrate(struct store *st, struct err *e)
 	snprintf(mark, sizeof mark, "PRAGMA user_version = %d", version);
 	if (exec(st, mark, e) < 0 || store_commit(st, e) < 0)
 		goto fail;
+	sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	return 0;
 fail:
 	store_rollback(st);
@@ -398,18 +413,21 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 			db_error(st->db, rc, e);
 		} else {
 			st->busy_ms = busy_ms;
+			st->busy_since = clock_monotonic();
+			st->opening = true;
 			sqlite3_busy_handler(st->db, wait_for_lock, st);
 			sqlite3_extended_result_codes(st->db, 1);
 			/* Of SQLite's own 48 KB a connection: there is one a thread of each process. */
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_LOOKASIDE, NULL, 512, 24);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-			if ((st->immutable || exec(st, "PRAGMA journal_mode = WAL", e) == 0) &&
+			if ((st->immutable || use_wal(st, e) == 0) &&
 			    exec(st, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
 			             "PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;"
 			             "PRAGMA journal_size_limit = " WAL_BYTES_MAX ";", e) == 0 &&
 			    migrate(st, e) == 0 && exec(st, "PRAGMA cache_size = " CACHE_LITTLE, e) == 0 &&
 			    prepare_rollback(st, e) == 0) {
+				st->opening = false;
 				*out = st;
 				return 0;
 			}

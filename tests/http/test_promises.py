@@ -144,6 +144,34 @@ def r03_refused_although_there_was_time():
         check("predict waits until another has made the new store", a.status == 200 and a.seconds > 1.5, f"{a} {a.seconds}")
 
 
+def r03_busy_at_once_while_another_makes_the_store():
+    """SQLite does not wait where one has begun to write a store that has no journal yet: it was refused within a
+    hundredth of a second."""
+    for ask, held in (("predict", 1.5), ("setup", 1.2), ("webhook", 0.4)):
+        with Cgi() as b:
+            p = Project()
+            db = sqlite3.connect(os.path.join(b.dir, "prelabel.sqlite3"), isolation_level=None, check_same_thread=False)
+            db.execute("begin immediate")
+            timer = threading.Timer(held, lambda: db.execute("rollback"))
+            timer.start()
+            a = {"predict": lambda: b.predict(p, ["good food"]), "setup": lambda: b.setup(p),
+                 "webhook": lambda: b.hook(p.labelled("good food", "positive"))}[ask]()
+            timer.join()
+            db.close()
+            check(f"{ask} waits {held} s for it", a.status in (200, 201), f"{a} {a.seconds}")
+
+
+def r09_a_wait_for_the_store_is_longer_than_an_answer_may_take():
+    """Any request is answered within 5 s: also where each step of opening the store has to wait."""
+    with Cgi() as b:
+        db = sqlite3.connect(os.path.join(b.dir, "prelabel.sqlite3"), isolation_level=None)
+        db.execute("begin exclusive")
+        a = b.predict(Project(), ["good food"])
+        db.execute("rollback")
+        db.close()
+        check("predict: 503 within 5 s, after it has waited", a.status == 503 and 3 < a.seconds < 5 * SLOW, f"{a} {a.seconds}")
+
+
 def r03_a_new_store_costs_many_syncs():
     """Programs that start together wait for the one that makes the store: of a disk that takes a tenth of a second a
     sync, eight of them are longer than a webhook can wait."""
