@@ -20,7 +20,7 @@ DROP VIEW v_example;
 CREATE VIEW v_example AS
 SELECT * FROM (
 SELECT p.id AS project, task, json_extract(data, '$."' || text_key || '"') AS text,
-       (SELECT CASE multiple WHEN 1 THEN json_group_array(l.value) ELSE l.value END
+       (SELECT CASE multiple WHEN 1 THEN nullif(json_group_array(l.value), '[]') ELSE l.value END
           FROM json_each(labels) l
          WHERE l.value IN (SELECT CASE c.type WHEN 'array' THEN json_extract(c.value, '$[#-1]') ELSE c.value END
                              FROM json_each(result) r, json_each(r.value, '$.value.choices') c
@@ -35,4 +35,4 @@ SELECT p.id AS project, task, json_extract(data, '$."' || text_key || '"') AS te
  WHERE a.deleted + was_cancelled + t.deleted = 0
    AND (ground_truth OR NOT EXISTS (SELECT 1 FROM annotation g
          WHERE g.project = p.row AND g.task = a.task AND g.ground_truth AND NOT g.deleted AND NOT g.was_cancelled)))
- WHERE label <> '[]';
+ WHERE label NOT NULL;

@@ -237,10 +237,12 @@ static int pragma(struct store *st, const char *sql, int *n, struct err *e)
 /* Where another is making the store, SQLite says at once that it is busy. */
 static int use_wal(struct store *st, struct err *e)
 {
-	while (exec(st, "PRAGMA journal_mode = WAL", e) < 0) {
-		if (e->code != ERR_BUSY || !wait_for_lock(st, 1))
-			return -1;
-		err_clear(e);
+	struct err why = { 0 };
+
+	while (exec(st, "PRAGMA journal_mode = WAL", &why) < 0) {
+		if (why.code != ERR_BUSY || !wait_for_lock(st, 1))
+			return err_set(e, why.code, "%s", why.msg);
+		err_clear(&why);
 	}
 	return 0;
 }

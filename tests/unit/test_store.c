@@ -115,6 +115,26 @@ static void an_older_store_learns_who_has_several_labels(void **state)
 	sqlite3_close(person.db);
 }
 
+static void a_label_that_reads_like_an_empty_list_has_no_examples(void **state)
+{
+	struct store *st = fresh(), person = { .db = NULL };
+	char          path[8192];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s", st->path);
+	store_close(st);
+	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(person.db,
+		"INSERT INTO project (id, control, text_key, labels, multiple) VALUES (1, 'c', 't', '[\"[]\"]', 0), (2, 'c', 't', '[\"a\"]', 1);"
+		"INSERT INTO task (project, id, data) VALUES (1, 1, '{}'), (2, 1, '{}');"
+		"INSERT INTO annotation (project, id, task, result, event) VALUES"
+		" (1, 1, 1, '[{\"type\":\"choices\",\"from_name\":\"c\",\"value\":{\"choices\":[\"[]\"]}}]', 1),"
+		" (1, 2, 1, '[]', 1), (2, 1, 1, '[]', 1);", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(number(&person, "SELECT count(*) FROM v_example WHERE label = '[]' AND project = 1"), 1);
+	assert_int_equal(number(&person, "SELECT count(*) FROM v_example"), 1);
+	sqlite3_close(person.db);
+}
+
 /* Looking inside is supported, with views of one's own, too.  SQLite reads them all before
  * it renames a column: one over v_example, whose JSON a program does not trust, or over
  * what is gone shut the store. */
@@ -1000,6 +1020,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_statement_is_prepared_on_a_fresh_schema),
 		cmocka_unit_test(a_view_that_somebody_added_stops_no_migration),
+		cmocka_unit_test(a_label_that_reads_like_an_empty_list_has_no_examples),
 		cmocka_unit_test(an_older_store_learns_who_has_several_labels),
 		cmocka_unit_test(due_jobs_are_found_without_reading_those_that_ended),
 		cmocka_unit_test(the_views_answer_a_person_with_sqlite3),
