@@ -73,8 +73,9 @@ static inline int hex_value(char c)
 }
 
 /*
- * The UTF-8 sequence at p, p < end: its length, or minus the number of bytes that
- * stand for one U+FFFD when it is none (overlong, surrogate, beyond U+10FFFF, cut).
+ * The UTF-8 sequence at p, p < end, which is beyond ASCII: its length, or minus the
+ * number of bytes that stand for one U+FFFD when it is none (overlong, surrogate,
+ * beyond U+10FFFF, cut).
  * The Unicode Standard, tables 3-7 and 3-8.
  */
 static inline int utf8_step(const char *p, const char *end)
@@ -84,8 +85,6 @@ static inline int utf8_step(const char *p, const char *end)
 	unsigned char        least = 0x80, most = 0xbf;
 	int                  len;
 
-	if (s[0] < 0x80)
-		return 1;
 	if (s[0] < 0xc2 || s[0] > 0xf4)
 		return -1;
 	len = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
@@ -903,9 +902,9 @@ static bool put_score(struct buf *b, double real)
 		uint64_t                digits = (uint64_t)nearest;     /* 17 of them at most */
 		char                   *p = out + 2 + d;
 
-		if (off == half || nearest == ten || 2 * off == ten)
+		if (off == half || nearest == ten)
 			return false;
-		if (2 * off > ten)
+		if (2 * off > ten)                      /* never equal: 2^d divides off */
 			continue;
 		for (; p > out + 2; digits /= 10)
 			*--p = (char)('0' + digits % 10);

@@ -1203,8 +1203,6 @@ int store_version_publish(struct store *st, const struct lease *lease, struct ve
 	arena_init(&a, (size_t)64 << 20);
 	rc = store_project_get(st, lease->project, &a, &p, e);
 	arena_clear(&a);
-	if (rc > 0)
-		return err_set(e, ERR_NOT_FOUND, "the project is no longer there");
 	if (rc < 0 || finish(st, lease, JOB_DONE, v->created_s, NULL, v->row,
 	                     p.updates - updates_trained >= train_every, e) < 0)
 		return -1;
