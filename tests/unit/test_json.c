@@ -379,6 +379,7 @@ static const struct {
 	{ "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",   SPAN("\"\\/\b\f\n\r\t") },
 	{ "\"\\u0041\\u00e9\\u20AC\"",        SPAN("A\xc3\xa9\xe2\x82\xac") },
 	{ "\"\\u007f\\u0080\\u07ff\\u0800\"", SPAN("\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80") },
+	{ "\"\\ud800\\ue000\\ud800\\uffff\"", SPAN("\xef\xbf\xbd\xee\x80\x80\xef\xbf\xbd\xef\xbf\xbf") },
 	{ "\"\\ud800\\udc00\\uDBFF\\uDFFF\"", SPAN("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf") },
 	{ "\"\\ud83d\\ude00\"",               SPAN("\xf0\x9f\x98\x80") },
 	{ "\"a\\u0000b\"",                    SPAN("a\0b") },
@@ -582,6 +583,7 @@ static enum err_code split(struct span text, size_t size, size_t max, struct joi
 	j->n = 0;
 	buf_reset(&j->b);
 	json_splitter_init(&s, max, join, j);
+	rc = json_splitter_feed(&s, (struct span){ NULL, 0 }, e);       /* no bytes are no end */
 	for (size_t at = 0; rc == 0 && at < text.len; at += size) {
 		struct span chunk = exact((struct span){ text.p + at, text.len - at < size ? text.len - at : size });
 
@@ -719,6 +721,8 @@ static void test_put_text(void **state)
 static const struct { double x; const char *want; } reals[] = {
 	{ 0, "0" }, { -0.0, "-0" }, { 1, "1" }, { -1.5, "-1.5" }, { 0.1, "0.1" }, { 0.93, "0.93" },
 	{ 1.0 / 3, "0.3333333333333333" }, { 0.1 + 0.2, "0.30000000000000004" }, { 2.0 / 3, "0.6666666666666666" },
+	/* At the edges of what whole numbers print: halfway between two of 15 digits, all nines. */
+	{ 32769.0 / 65536, "0.5000152587890625" }, { 1 - 0x1p-53, "0.9999999999999999" }, { 0.999999999999999, "0.999999999999999" },
 	{ 1e22, "1e+22" }, { 1e-7, "1e-07" }, { 123456789, "123456789" }, { 5e-324, "4.94065645841247e-324" },
 	{ 1.7976931348623157e308, "1.7976931348623157e+308" }, { NAN, "0" }, { INFINITY, "0" }, { -INFINITY, "0" },
 };

@@ -368,6 +368,13 @@ static void test_refused(void **state)
 		{ "", "is empty" },
 		{ " \n\t", "is empty" },
 		{ "text", "not well-formed XML: line 1: Start tag expected" },
+		{ "<", "not well-formed" },
+		{ "a=b=c", "not well-formed" },
+		/* UTF-16 and EBCDIC, which libxml2 would follow. */
+		{ "\xff\xfe<", "it is not UTF-8" },
+		{ "\xfe\xff<", "it is not UTF-8" },
+		{ "\x4c\x6f\xa7\x94\x80", "it is not UTF-8" },
+		{ "\x4c\x6f\xa7", "not well-formed" },
 		{ "{\"a\": 1}", "not well-formed" },
 		{ "<View>", "not well-formed" },
 		{ "<View></view>", "not well-formed" },
@@ -391,11 +398,28 @@ static void test_refused(void **state)
 		{ "<View><!DOCTYPE View></View>", "not well-formed" },
 	};
 
+	char signs[1500];
+
 	(void)state;
 	for (size_t i = 0; i < countof(cases); i++)
 		check_refused(cases[i].xml, span_of(cases[i].xml), cases[i].message);
 	check_refused("NUL", SPAN("<View/>\0<!-- -->"), "holds a NUL");
+	/* Attributes are those of an element: signs before the first are none. */
+	memset(signs, '=', sizeof signs);
+	check_refused("signs", (struct span){ signs, sizeof signs }, "not well-formed");
 	check_refused("no bytes", (struct span){ NULL, 0 }, "is empty");
+}
+
+/* As an attribute's value, whatever is in it. */
+static void test_put_choice(void **state)
+{
+	struct buf b;
+
+	(void)state;
+	buf_init(&b, 1000);
+	label_config_put_choice(&b, SPAN("a<b>&\"c'\x1f \xc3\xa9\t"));
+	assert_string_equal(b.p, "<Choice value=\"a&#60;b&#62;&#38;&#34;c'&#31; \xc3\xa9&#9;\"/>");
+	buf_clear(&b);
 }
 
 static void test_hostile_files(void **state)
@@ -897,6 +921,24 @@ static void forge(struct buf *b, struct span xml, struct span body)
 	assert_int_equal(b->failed, ERR_OK);
 }
 
+/* The same with another beginning than `["`, and what is behind the sum. */
+static bool framed(struct span xml, const char *begin, const char *behind)
+{
+	struct label_config *config;
+	unsigned char        hash[32];
+	char                 sum[SUM_LEN + 1];
+	struct buf           b;
+
+	crypto_hash_sha256(hash, (const unsigned char *)xml.p, xml.len);
+	sum_of(span_of(behind), hash, sum);
+	buf_init(&b, 1000);
+	buf_addf(&b, "%s%s%s", begin, sum, behind);
+	config = replayed(xml, buf_span(&b));
+	label_config_free(config);
+	buf_clear(&b);
+	return config != NULL;
+}
+
 static bool forged(struct span xml, struct span body)
 {
 	struct label_config *config;
@@ -919,6 +961,10 @@ static void test_forged_elements(void **state)
 		",[1],0]", ",[\"a\\u0000b\"],0]", ",[\"a\",\"b\",\"\\u0000\"],0]", ",[[\"a\"]],0]", ",{\"a\":1},0]", ",\"a\",0]",
 		",[\"a\"],0,]", ",[\"\xff\"],0]", ",[\"a\\\"],0]", ",[\"a\",],0]", ":[\"a\"],0]", ",[\"a\"],0}",
 	};
+	/* What the sum does not cover: where the document begins. */
+	static const struct { const char *begin, *behind; } frames[] = {
+		{ "{\"", "\":[\"a\"]}" }, { "[\"", "x\",[\"a\"],0]" }, { "[\"", "\",[\"a\"],0]" },
+	};
 	static const char *const names[] = { "Text", "name", "t", "value", "Choices", "toName", "Choice", "", "&#38;", "\\ud800", "é" };
 	const struct span xml = SPAN("<View/>");
 	uint64_t          seed = 4101842887655102017u;
@@ -930,6 +976,8 @@ static void test_forged_elements(void **state)
 	for (size_t i = 0; i < countof(odd); i++)
 		if (forged(xml, span_of(odd[i])))
 			fail_msg("%s", odd[i]);
+	for (size_t i = 0; i < countof(frames); i++)
+		assert_true(framed(xml, frames[i].begin, frames[i].behind) == (i == countof(frames) - 1));
 	for (int deep = 100; deep <= 101; deep++) {
 		buf_init(&b, 1 << 20);
 		for (int i = 0; i < deep; i++)
@@ -985,7 +1033,7 @@ int main(void)
 		cmocka_unit_test(test_reasons),
 		cmocka_unit_test(test_objects_with_text), cmocka_unit_test(test_multiple),
 		cmocka_unit_test(test_details),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_put_choice),
 		cmocka_unit_test(test_hostile_files),
 		cmocka_unit_test(test_second_line),
 		cmocka_unit_test(test_limits),

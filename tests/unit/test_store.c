@@ -15,13 +15,14 @@ static int mounted(const char *path, struct statvfs *fs);
 static char dir[] = "/tmp/prelabel-store.XXXXXX";
 
 static bool read_only;       /* as it is mounted for who opens a store now */
+static bool unknown;         /* nobody can say how */
 
 static int mounted(const char *path, struct statvfs *fs)
 {
 	(void)path;
 	memset(fs, 0, sizeof *fs);
 	fs->f_flag = read_only ? ST_RDONLY : 0;
-	return 0;
+	return unknown ? -1 : 0;
 }
 
 /* A store of its own for each test. */
@@ -392,6 +393,165 @@ static void a_store_that_is_read_only_here_may_change_elsewhere(void **state)
 	read_only = false;
 	assert_true(store_outdated(reader));
 	store_close(reader);
+}
+
+/* By anything that tells one file from another, and by what can't be said. */
+static void a_file_that_changed_is_noticed(void **state)
+{
+	struct store   *st = fresh(), *reader;
+	struct err      e = { 0 };
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { 0 } };
+	struct stat     was;
+	char            path[sizeof dir + 64], other[sizeof dir + 64];
+
+	(void)state;
+	project(st, 7, 1);
+	store_close(st);
+	read_only = true;
+	assert_int_equal(store_open(&reader, dir, 100, &e), 0);
+	snprintf(path, sizeof path, "%s/" STORE_FILE, dir);
+	snprintf(other, sizeof other, "%s/other", dir);
+	was = reader->file;
+	assert_false(store_outdated(reader));
+	unknown = true;
+	assert_true(store_outdated(reader));
+	unknown = false;
+	for (int i = 0; i < 2; i++) {
+		times[1] = was.st_mtim;
+		times[1].tv_sec += i == 0;
+		times[1].tv_nsec = (times[1].tv_nsec + (i == 1)) % 1000000000;
+		assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+		assert_true(store_outdated(reader));
+	}
+	times[1] = was.st_mtim;
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+	assert_false(store_outdated(reader));
+	assert_int_equal(truncate(path, was.st_size + 1), 0);
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+	assert_true(store_outdated(reader));
+	assert_int_equal(truncate(path, was.st_size), 0);
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+	assert_false(store_outdated(reader));
+	assert_int_equal(rename(path, other), 0);
+	assert_true(store_outdated(reader));                /* it is not there */
+	{
+		FILE *f = fopen(path, "we");
+
+		assert_non_null(f);
+		assert_int_equal(fclose(f), 0);
+	}
+	assert_int_equal(truncate(path, was.st_size), 0);
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+	assert_true(store_outdated(reader));                /* another one, of its size and time */
+	assert_int_equal(rename(other, path), 0);
+	assert_false(store_outdated(reader));
+	store_close(reader);
+	read_only = false;
+}
+
+/* It is opened by a URI, in which they mean something else. */
+static void a_path_is_taken_as_it_is(void **state)
+{
+	struct store *st;
+	struct err    e = { 0 };
+	char          odd[sizeof dir + 64], command[2 * sizeof dir + 160];
+
+	(void)state;
+	snprintf(odd, sizeof odd, "%s/50%% off? #1 %%41", dir);
+	assert_int_equal(store_open(&st, odd, 100, &e), 0);
+	project(st, 7, 1);
+	store_close(st);
+	read_only = true;
+	assert_int_equal(store_open(&st, odd, 100, &e), 0);
+	assert_true(st->immutable);
+	assert_int_equal(number(st, "SELECT count(*) FROM project"), 1);
+	store_close(st);
+	read_only = false;
+	snprintf(command, sizeof command, "rm -rf '%s'", odd);
+	assert_int_equal(system(command), 0);
+}
+
+/* Of a folder whose own name still fits. */
+static void a_store_without_room_for_its_name_is_refused(void **state)
+{
+	struct store *st;
+	struct err    e = { 0 };
+	char          deep[4096];
+	size_t        n = strlen(dir);
+
+	(void)state;
+	memcpy(deep, dir, n);
+	for (; n + 2 < sizeof deep - 4; n += 2)
+		memcpy(deep + n, "/.", 2);
+	deep[n] = '\0';
+	assert_int_equal(store_open(&st, deep, 100, &e), -1);
+	assert_int_equal(e.code, ERR_USAGE);
+	assert_non_null(strstr(e.msg, "too long"));
+	assert_null(st);
+}
+
+static int publish_bytes(struct store *st, int64_t p, struct span bytes, struct version *v, struct err *e);
+
+/* No bytes are bytes, too. */
+static void an_empty_part_is_a_part(void **state)
+{
+	static const struct span none[] = { { NULL, 0 }, { "", 0 } };
+
+	(void)state;
+	for (size_t i = 0; i < countof(none); i++) {
+		struct store  *st = fresh();
+		struct version v;
+		struct span    got = { NULL, 1 };
+		struct err     e = { 0 };
+		int64_t        p = project(st, 1, 1);
+
+		assert_int_equal(publish_bytes(st, p, none[i], &v, &e), 0);
+		assert_int_equal(store_part(st, v.row, "weights", &got, &e), 0);
+		assert_int_equal(got.len, 0);
+		assert_string_equal(got.p, "");
+		free((void *)(uintptr_t)got.p);
+		store_close(st);
+	}
+}
+
+/* Without a time of its own it gives way to one with, and to none again when it differs. */
+static void a_task_without_a_time_gives_way(void **state)
+{
+	struct store *st = fresh();
+	struct err    e = { 0 };
+	int64_t       p = project(st, 1, 1);
+	const struct { int64_t at; struct span data; bool changed; } steps[] = {
+		{ STORE_NULL, SPAN("{\"a\":1}"), true }, { 10, SPAN("{\"a\":2}"), true }, { 9, SPAN("{\"a\":3}"), false },
+		{ STORE_NULL, SPAN("{\"a\":4}"), true }, { STORE_NULL, SPAN("{\"a\":4}"), false }, { 11, SPAN("{\"a\":5}"), true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < countof(steps); i++) {
+		const struct task_row t = { .id = 5, .updated_us = steps[i].at, .data = steps[i].data };
+		bool                  changed;
+
+		assert_int_equal(store_task_put(st, p, &t, 0, &changed, &e), 0);
+		if (changed != steps[i].changed)
+			fail_msg("step %zu", i);
+	}
+	store_close(st);
+}
+
+static void what_is_not_there_is_said(void **state)
+{
+	struct store  *st = fresh();
+	struct project p;
+	struct arena   a;
+	struct err     e = { 0 };
+
+	(void)state;
+	arena_init(&a, 1 << 20);
+	assert_int_equal(store_project_get(st, 99, &a, &p, &e), -1);
+	assert_int_equal(e.code, ERR_NOT_FOUND);
+	assert_int_equal(state_of(SPAN("what a newer prelabel may call it")), JOB_NONE);
+	store_part_close(NULL);
+	arena_clear(&a);
+	store_close(st);
 }
 
 /* ---- order and repetition -------------------------------------------------------- */
@@ -1032,6 +1192,11 @@ int main(void)
 		cmocka_unit_test(a_project_is_one_row_a_pair),
 		cmocka_unit_test(a_project_is_found_and_read_at_once),
 		cmocka_unit_test(a_store_that_is_read_only_here_may_change_elsewhere),
+		cmocka_unit_test(a_file_that_changed_is_noticed),
+		cmocka_unit_test(a_path_is_taken_as_it_is),
+		cmocka_unit_test(a_store_without_room_for_its_name_is_refused),
+		cmocka_unit_test(an_empty_part_is_a_part), cmocka_unit_test(a_task_without_a_time_gives_way),
+		cmocka_unit_test(what_is_not_there_is_said),
 		cmocka_unit_test(what_is_not_later_changes_nothing),
 		cmocka_unit_test(every_order_of_create_update_delete_ends_the_same),
 		cmocka_unit_test(a_task_that_was_deleted_takes_its_annotations_with_it),
