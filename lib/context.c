@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* How long a write waits for another's: less than Label Studio waits for the answer,
- * which is 1, 3 and 100 s (protocol §2).  Without room a prediction would be lost
+ * which is 1, 3 and 100 s (protocol §2), and any request is answered within 5.  Without room a prediction would be lost
  * because some disk takes a second to sync. */
 #define BUSY_MS       700
 #define SETUP_MS      2000

@@ -200,6 +200,16 @@ static void check_clock(struct findings *f, const struct ls_last *last)
 		found(f, "clock", "within %d s of Label Studio's", CLOCK_S);
 }
 
+/* Without libcurl, or memory, nobody was asked. */
+static bool could_not_ask(struct findings *f, const struct err *e)
+{
+	if (e->code != ERR_MEMORY && e->code != ERR_STORE)
+		return false;
+	found_fault(f, FAULT_LS_UNREACHABLE, "Label Studio", "it can't be asked: %s\nSee to this machine: it says nothing of "
+	            "Label Studio.", e->msg);
+	return true;
+}
+
 static bool reach(struct findings *f, const struct env *env)
 {
 	struct ls_last last;
@@ -219,7 +229,7 @@ static bool reach(struct findings *f, const struct env *env)
 	case NOBODY:
 		break;
 	}
-	if (!wrong_scheme(f, env, &last))
+	if (!could_not_ask(f, &e) && !wrong_scheme(f, env, &last))
 		found_fault(f, FAULT_LS_UNREACHABLE, "Label Studio", "%s\nStart Label Studio, or set LABEL_STUDIO_HOST to its address as "
 		            "this machine reaches it%s.", e.msg, last.trouble == LS_CERTIFICATE
 		            ? ", under a name and with a certificate that this machine trusts" :
@@ -301,11 +311,8 @@ void doctor_studio(struct findings *f, const struct env *env, struct ls_api **ap
 		return;
 	}
 	if (ls_api_open(api, env->ls_url, env->ls_key, &e) < 0) {
-		if (e.code == ERR_USAGE)
+		if (!could_not_ask(f, &e))
 			found_fault(f, FAULT_KEY_MALFORMED, "key", "%s\n" NEW_KEY, e.msg);
-		else
-			found_fault(f, FAULT_LS_UNREACHABLE, "Label Studio", "it can't be asked: %s\nSee to this machine: it says nothing of "
-			            "Label Studio.", e.msg);
 		return;
 	}
 	ls_api_hurry(*api, ATTEMPT_MS);

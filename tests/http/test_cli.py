@@ -369,6 +369,7 @@ def t_what_cannot_be_asked_is_called_down():
         check("connect says that libcurl is missing, not that prelabel is down", code == 1 and "libcurl can't be opened" in err and "not running" not in out + err, (code, out, err))
         code, out, err = run("doctor")
         check("doctor says so, and nothing of the key", code == 1 and "libcurl can't be opened" in out and "Make a personal access token" not in out, (code, out, err))
+        check("nor that Label Studio is down", "can't be asked" in out and "Start Label Studio" not in out, out)
 
 
 def t_store_modes():
