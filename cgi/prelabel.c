@@ -825,6 +825,11 @@ static int run_predict(struct args *a)
 		if (predict_line(s, (struct span){ line, (size_t)len }, &arena, &scratch, &e) < 0)
 			rc = fail(&e);
 	}
+	/* getline() without memory looks like the end of the file, and is none. */
+	if (rc == DONE && !feof(in)) {
+		perror("prelabel: the texts can't be read");
+		rc = FAILED;
+	}
 	free(line);
 	if (opened != NULL)
 		fclose(opened);

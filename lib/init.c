@@ -334,6 +334,8 @@ static int conf_read(const char *dir, struct err *e)
 		line[strcspn(line, "\r\n")] = '\0';
 		rc = conf_line(line, ++number, e);
 	}
+	if (rc == 0 && !feof(f))                /* without memory, too */
+		rc = errno == ENOMEM ? err_memory(e) : err_set(e, ERR_USAGE, "%.100s: %s", path, strerror(errno));
 	free(line);
 	fclose(f);
 	return rc;

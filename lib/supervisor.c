@@ -602,29 +602,32 @@ static size_t others(const struct start *st, int sig)
 	char   path[64], *line = NULL, *at, *next;
 	long   pid;
 	size_t n = 0, size = 0;
+	bool   known;
 	FILE  *f;
 
 	snprintf(path, sizeof path, "/proc/self/task/%ld/children", (long)getpid());
 	f = fopen(path, "re");
-	if (f == NULL) {
-		/* No such list in this kernel: the programs are in lighttpd's group. */
+	known = f != NULL && (getline(&line, &size, f) >= 0 || feof(f) != 0);
+	if (f != NULL)
+		fclose(f);
+	if (!known) {
+		/* No such list in this kernel, or no memory for it: the programs are in lighttpd's group. */
 		siginfo_t any = { 0 };
 
+		free(line);
 		if (waitid(P_PGID, (id_t)st->group, &any, WEXITED | WNOHANG | WNOWAIT) < 0)
 			return 0;
 		if (sig != 0)
 			(void)kill(-st->group, sig);
 		return 1;
 	}
-	if (getline(&line, &size, f) > 0)
-		for (at = line; (pid = strtol(at, &next, 10)) > 0; at = next)
-			if (pid != st->server && !is_trainer(st, (pid_t)pid)) {
-				n++;
-				if (sig != 0)
-					(void)kill((pid_t)pid, sig);
-			}
+	for (at = line; at != NULL && (pid = strtol(at, &next, 10)) > 0; at = next)
+		if (pid != st->server && !is_trainer(st, (pid_t)pid)) {
+			n++;
+			if (sig != 0)
+				(void)kill((pid_t)pid, sig);
+		}
 	free(line);
-	fclose(f);
 	return n;
 }
 

@@ -196,8 +196,9 @@ int task_file_read(const char *path, const char *text_key, int (*each)(void *arg
 	array = is_array(f);
 	r.unit = array ? "element" : "line";
 	rc = array ? read_array(&r, f, e) : read_lines(&r, f, e);
-	if (rc == 0 && ferror(f))
-		rc = err_set(e, ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
+	/* getline() without memory looks like the end of the file, and is none. */
+	if (rc == 0 && !feof(f))
+		rc = errno == ENOMEM ? err_memory(e) : err_set(e, ERR_NOT_FOUND, "%.100s: %s", path, strerror(errno));
 	fclose(f);
 	buf_clear(&r.task);
 	return rc;
