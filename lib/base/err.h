@@ -27,6 +27,7 @@ enum err_code {
 	ERR_BUSY,          /* 503 passes by itself */
 	ERR_STORE,         /* 503 the database refuses */
 	ERR_MEMORY,        /* 503 out of memory */
+	ERR_BROKEN,        /* 503 this process can't do it any more, the next one may */
 	ERR_DISK,          /* 507 disk full */
 	ERR_REMOTE,        /* Label Studio did not answer as it should */
 	ERR_TOO_FEW,       /* not enough examples or labels to train */

@@ -24,7 +24,7 @@ struct xml_events {
 };
 
 /* No byte of xml is NUL.  0; -1: ERR_SHAPE with the line, ERR_MEMORY, or start() failed, which
- * has set *e.  ERR_STORE: libxml2 is not there. */
+ * has set *e.  ERR_BROKEN: libxml2 is not there. */
 int xml_read(struct span xml, const struct xml_events *ev, struct err *e);
 
 #endif

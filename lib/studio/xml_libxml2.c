@@ -164,7 +164,9 @@ static int read_text(struct reader *r, struct span xml)
  * dies where it finds no memory for that.  Where a model in C has it, too, it is never
  * ended, since that ends it for all.
  *
- * Where it can't be opened, memory may have been out: the next who needs it tries again.
+ * Where it can't be opened, memory may have been out.  The next who needs it tries again,
+ * but in a process of its own: where dlopen() (glibc 2.36) had opened some of the libraries
+ * that libxml2 brings, it never resolves their names again.
  */
 int xml_read(struct span xml, const struct xml_events *ev, struct err *e)
 {
@@ -183,7 +185,7 @@ int xml_read(struct span xml, const struct xml_events *ev, struct err *e)
 		if (ours)
 			lib.xmlCleanupParser();
 	} else {
-		rc = err_set(e, ERR_STORE, "libxml2 can't be opened");
+		rc = err_set(e, ERR_BROKEN, "libxml2 can't be opened");
 	}
 	pthread_mutex_unlock(&mutex);
 	return rc;

@@ -21,7 +21,7 @@ static const int statuses[ERR__MAX] = {
 	[ERR_OK]        = 200, [ERR_SYNTAX]    = 400, [ERR_AUTH]    = 401, [ERR_NOT_FOUND] = 404,
 	[ERR_METHOD]    = 405, [ERR_LENGTH]    = 411, [ERR_TOO_LARGE] = 413, [ERR_MEDIA]   = 415,
 	[ERR_SHAPE]     = 422, [ERR_TOO_FEW]   = 422, [ERR_USAGE]   = 422,
-	[ERR_BUSY]      = 503, [ERR_STORE]     = 503, [ERR_MEMORY]  = 503, [ERR_REMOTE]    = 503,
+	[ERR_BUSY]      = 503, [ERR_STORE]     = 503, [ERR_MEMORY]  = 503, [ERR_BROKEN]  = 503, [ERR_REMOTE]    = 503,
 	[ERR_LEASE]     = 503, [ERR_STOPPED]   = 503, [ERR_DAMAGED] = 503, [ERR_DISK]      = 507,
 };
 

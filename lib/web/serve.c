@@ -33,7 +33,7 @@ struct server {
 	struct env            env;
 	struct auth           auth;
 	atomic_bool           stopping;
-	atomic_bool           failed;           /* a thread could not open */
+	atomic_bool           failed;           /* a thread could not open, or the process is broken */
 };
 
 struct worker {
@@ -110,6 +110,13 @@ static int answer(struct worker *w, const struct http *h, struct request *req, s
 	return buf_check(&reply->body, "the answer", e);
 }
 
+/* The web server starts another. */
+static void end_process(struct server *s)
+{
+	atomic_store(&s->failed, true);
+	kill(getpid(), SIGTERM);                    /* to the main thread, which waits for it */
+}
+
 /* After the reply is out: the request's variables are gone. */
 static void log_reply(const struct request *req, const struct route_match *m, const char *method,
                       const struct reply *reply, const struct err *e, double seconds)
@@ -168,6 +175,10 @@ static void handle(struct worker *w, const struct http *h)
 	log_reply(&req, &m, method, &reply, &e, seconds);
 	if (reply.after != NULL)
 		reply.after(w->own, &s->env);
+	if (e.code == ERR_BROKEN && !req.once) {
+		log_line(LOG_ERROR, "%s: the process ends, for another to take its place", e.msg);
+		end_process(w->server);
+	}
 	log_request(NULL);
 	w->answer = reply.body;
 	keep_small(&w->answer, ERROR_BYTES);
@@ -239,8 +250,7 @@ static void *worker_main(void *arg)
 		accept_loop(w);
 		worker_close(w);
 	} else {
-		atomic_store(&w->server->failed, true);
-		kill(getpid(), SIGTERM);            /* to the main thread, which waits for it */
+		end_process(w->server);
 	}
 	atomic_store(&w->done, true);
 	return NULL;

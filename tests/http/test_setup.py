@@ -1,5 +1,37 @@
 """test_setup.py - POST /setup: label config in, version out; what the version string depends on."""
-from harness import NER, SLOW, Project, Server, VERSION, both, check, choices_config, content, digest, entries, feed, number, train, wait_for, wrong_predictions
+import os
+import re
+import tempfile
+import time
+
+from harness import BUILD, NER, SLOW, Project, Server, VERSION, both, check, choices_config, content, digest, entries, feed, number, train, wait_for, wrong_predictions
+
+
+def t_a_broken_process_goes_on():
+    """Where libxml2 could not be opened, dlopen() may never open it again in that process: another takes its place."""
+    with open(os.path.join(BUILD, "cgi/setup"), "rb") as f:
+        library = re.search(rb"libxml2\.so[.0-9]*", f.read())
+    if library is None or os.environ.get("HTTP_CMD"):
+        check("libxml2 is linked, or the programs are another's: not looked at", os.path.exists(os.path.join(BUILD, "cgi/setup")))
+        return
+    with tempfile.TemporaryDirectory() as none:
+        fake = os.path.join(none, library[0].decode())
+        open(fake, "w").close()
+        with Server(LD_LIBRARY_PATH=none) as b:
+            p = Project()
+            first = {pid for pid, command in b.tree().items() if command.endswith("setup")}
+            a = b.setup(p)
+            check("libxml2 can't be opened: 503", a.status == 503 and not a.error_form(), a)
+            os.unlink(fake)
+            deadline = time.time() + 10 * SLOW
+            while time.time() < deadline and first <= set(b.tree()):
+                time.sleep(0.05)
+            check("that process has ended", bool(first) and not first <= set(b.tree()), (first, b.tree()))
+            a = b.setup(p)
+            while time.time() < deadline and a.status != 200:
+                time.sleep(0.05)
+                a = b.setup(p)
+            check("and the next one reads the config", a.status == 200, f"{a} {b.log_text()[-600:]}")
 
 
 @both

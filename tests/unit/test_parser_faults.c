@@ -160,7 +160,7 @@ static void a_libxml2_that_is_not_there(void **state)
 	assert_int_equal(parse(SPAN("<View/>"), NULL, &e), -1);
 	fault_disarm();
 	assert_string_equal(fault_name, "dlopen");
-	assert_int_equal(e.code, ERR_STORE);
+	assert_int_equal(e.code, ERR_BROKEN);
 	for (at = 0; ; at++) {
 		bool all;
 

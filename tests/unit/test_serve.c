@@ -694,7 +694,7 @@ static void test_statuses(void **state)
 	static const int want[ERR__MAX] = {
 		[ERR_SYNTAX] = 400, [ERR_AUTH] = 401, [ERR_NOT_FOUND] = 404, [ERR_METHOD] = 405, [ERR_LENGTH] = 411,
 		[ERR_TOO_LARGE] = 413, [ERR_MEDIA] = 415, [ERR_SHAPE] = 422, [ERR_BUSY] = 503, [ERR_STORE] = 503,
-		[ERR_MEMORY] = 503, [ERR_DISK] = 507, [ERR_REMOTE] = 503, [ERR_TOO_FEW] = 422, [ERR_LEASE] = 503,
+		[ERR_MEMORY] = 503, [ERR_BROKEN] = 503, [ERR_DISK] = 507, [ERR_REMOTE] = 503, [ERR_TOO_FEW] = 422, [ERR_LEASE] = 503,
 		[ERR_STOPPED] = 503, [ERR_DAMAGED] = 503, [ERR_USAGE] = 422,
 	};
 	static const char *const settings[] = { NULL };
@@ -706,10 +706,26 @@ static void test_statuses(void **state)
 		struct ask a = { "code", "GET", path, { 0 }, { 0 }, false, want[code], { "as asked" } };
 
 		assert_int_equal(http_status((enum err_code)code), want[code]);
+		if (code == ERR_BROKEN)
+			continue;               /* below */
 		snprintf(path, sizeof path, "/code?code=%d", code);
 		ask_fastcgi(&f, &a);
 	}
 	stop_fastcgi(&f);
+}
+
+/* It would have answered 503 for ever. */
+static void a_broken_process_answers_and_ends(void **state)
+{
+	static const char *const settings[] = { "THREADS=2", NULL };
+	struct fastcgi           f = start_fastcgi(settings, (struct rlimit){ 0 });
+	char                     path[32];
+	struct ask               a = { "broken", "GET", path, { 0 }, { 0 }, false, 503, { "as asked" } };
+
+	(void)state;
+	snprintf(path, sizeof path, "/code?code=%d", ERR_BROKEN);
+	ask_fastcgi(&f, &a);
+	assert_int_equal(exit_status(f.pid), 1);
 }
 
 /* ---- who may ask -------------------------------------------------------------------- */
@@ -1213,6 +1229,7 @@ int main(int argc, char *argv[])
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cgi),
 		cmocka_unit_test(test_what_follows_the_body), cmocka_unit_test(test_fastcgi), cmocka_unit_test(test_statuses),
+		cmocka_unit_test(a_broken_process_answers_and_ends),
 		cmocka_unit_test(test_auth), cmocka_unit_test(test_settings_of_the_process),
 		cmocka_unit_test(test_partial), cmocka_unit_test(test_memory), cmocka_unit_test(test_after),
 		cmocka_unit_test(test_stop_idle), cmocka_unit_test(test_stop_busy), cmocka_unit_test(test_stop_silent),
