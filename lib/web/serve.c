@@ -33,7 +33,8 @@ struct server {
 	struct env            env;
 	struct auth           auth;
 	atomic_bool           stopping;
-	atomic_bool           failed;           /* a thread could not open, or the process is broken */
+	atomic_bool           failed;           /* a thread could not open */
+	atomic_bool           broken;           /* a request ended with ERR_BROKEN */
 };
 
 struct worker {
@@ -110,13 +111,6 @@ static int answer(struct worker *w, const struct http *h, struct request *req, s
 	return buf_check(&reply->body, "the answer", e);
 }
 
-/* The web server starts another. */
-static void end_process(struct server *s)
-{
-	atomic_store(&s->failed, true);
-	kill(getpid(), SIGTERM);                    /* to the main thread, which waits for it */
-}
-
 /* After the reply is out: the request's variables are gone. */
 static void log_reply(const struct request *req, const struct route_match *m, const char *method,
                       const struct reply *reply, const struct err *e, double seconds)
@@ -177,7 +171,8 @@ static void handle(struct worker *w, const struct http *h)
 		reply.after(w->own, &s->env);
 	if (e.code == ERR_BROKEN && !req.once) {
 		log_line(LOG_ERROR, "%s: the process ends, for another to take its place", e.msg);
-		end_process(w->server);
+		atomic_store(&w->server->broken, true);
+		kill(getpid(), SIGTERM);            /* to the main thread, which waits for it */
 	}
 	log_request(NULL);
 	w->answer = reply.body;
@@ -250,7 +245,8 @@ static void *worker_main(void *arg)
 		accept_loop(w);
 		worker_close(w);
 	} else {
-		end_process(w->server);
+		atomic_store(&w->server->failed, true);
+		kill(getpid(), SIGTERM);            /* to the main thread, which waits for it */
 	}
 	atomic_store(&w->done, true);
 	return NULL;
@@ -286,6 +282,10 @@ static sigset_t stop_signals(void)
  * Not FCGX_ShutdownPending(): with that set, a connection that stays silent makes
  * libfcgi 2.4.2 loop for ever over closing one descriptor number, whose ever it
  * has become.  For the same reason its own handler of SIGTERM must never run.
+ *
+ * In a broken process a thread may wait for ever for what another left locked, as
+ * dlopen() does where memory is out: it has its 4 s, and exit(), which would wait for
+ * the same, is not called.
  */
 static void stop_workers(struct server *s, struct worker workers[], size_t n)
 {
@@ -293,7 +293,9 @@ static void stop_workers(struct server *s, struct worker workers[], size_t n)
 	bool                  waiting = true;
 
 	atomic_store(&s->stopping, true);
-	while (waiting) {
+	for (int rounds = 0; waiting; rounds++) {
+		if (rounds == 400 && atomic_load(&s->broken))
+			_exit(1);
 		waiting = false;
 		for (size_t i = 0; i < n; i++) {
 			if (atomic_load(&workers[i].done))
@@ -307,6 +309,8 @@ static void stop_workers(struct server *s, struct worker workers[], size_t n)
 	}
 	for (size_t i = 0; i < n; i++)
 		pthread_join(workers[i].thread, NULL);
+	if (atomic_load(&s->broken))
+		_exit(1);
 }
 
 static int serve_fastcgi(struct server *s)
