@@ -3,8 +3,8 @@
 #
 #   tests/torture/run.sh [all] [NAME...]
 #
-# Every twentieth point, another twentieth each month; with `all` every one (an hour of
-# CPU), with NAMEs those cases that begin so.  `make test STEPS=torture:all,webhook`.
+# Every twentieth point, another twentieth each month; with `all` every one (hours of
+# CPU, most of them start-fresh and begin-fresh), with NAMEs those cases that begin so.  `make test STEPS=torture:all,webhook`.
 set -eu
 : "${BUILD:=build}" "${SANITIZE:=}"
 if [ -n "$SANITIZE" ]; then
