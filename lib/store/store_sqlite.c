@@ -1203,7 +1203,7 @@ int store_version_publish(struct store *st, const struct lease *lease, struct ve
 	arena_init(&a, (size_t)64 << 20);
 	rc = store_project_get(st, lease->project, &a, &p, e);
 	arena_clear(&a);
-	if (rc < 0 || finish(st, lease, JOB_DONE, v->created_s, NULL, v->row,
+	if (rc != 0 || finish(st, lease, JOB_DONE, v->created_s, NULL, v->row,
 	                     p.updates - updates_trained >= train_every, e) < 0)
 		return -1;
 	return 0;
@@ -1285,7 +1285,8 @@ int store_part(struct store *st, int64_t version, const char *name, struct span 
 	}
 	copy = malloc(stored.len + 1);
 	if (copy != NULL) {
-		memcpy(copy, stored.p, stored.len);
+		if (stored.p != NULL)               /* of an empty part it is */
+			memcpy(copy, stored.p, stored.len);
 		copy[stored.len] = '\0';
 		*bytes = (struct span){ copy, stored.len };
 	}

@@ -1039,6 +1039,11 @@ static void a_damaged_version_gives_way_to_the_one_before(void **state)
 	assert_int_equal(store_part(st, v[1].row, "weights", &bytes, &e), 0);
 	assert_true(span_is(bytes, "bytes"));
 	free((void *)(uintptr_t)bytes.p);
+	assert_int_equal(exec(st, "UPDATE model_part SET bytes = x'', checksum = "
+	                      "x'0e5751c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8' WHERE version = 1", &e), 0);
+	assert_int_equal(store_part(st, v[0].row, "weights", &bytes, &e), 0);
+	assert_int_equal(bytes.len, 0);
+	free((void *)(uintptr_t)bytes.p);
 	assert_int_equal(exec(st, "UPDATE model_part SET checksum = substr(checksum, 1, 31) WHERE version = 2", &e), 0);
 	assert_int_equal(store_part(st, v[1].row, "weights", &bytes, &e), -1);
 	assert_int_equal(e.code, ERR_DAMAGED);
