@@ -602,12 +602,13 @@ static size_t others(const struct start *st, int sig)
 	char   path[64], *line = NULL, *at, *next;
 	long   pid;
 	size_t n = 0, size = 0;
-	bool   known;
+	bool   some, known;
 	FILE  *f;
 
 	snprintf(path, sizeof path, "/proc/self/task/%ld/children", (long)getpid());
 	f = fopen(path, "re");
-	known = f != NULL && (getline(&line, &size, f) >= 0 || feof(f) != 0);
+	some = f != NULL && getline(&line, &size, f) > 0;
+	known = some || (f != NULL && feof(f) != 0);
 	if (f != NULL)
 		fclose(f);
 	if (!known) {
@@ -621,7 +622,8 @@ static size_t others(const struct start *st, int sig)
 			(void)kill(-st->group, sig);
 		return 1;
 	}
-	for (at = line; at != NULL && (pid = strtol(at, &next, 10)) > 0; at = next)
+	/* Without a line nothing was written to it. */
+	for (at = line; some && (pid = strtol(at, &next, 10)) > 0; at = next)
 		if (pid != st->server && !is_trainer(st, (pid_t)pid)) {
 			n++;
 			if (sig != 0)
