@@ -4,8 +4,9 @@
  * It only tells us of start and end tags (its first SAX interface, which knows no
  * namespaces); no tree is built.
  *
- * XML_SONAME, from the Makefile, is the name of the library to open when it is first
- * needed.  Without it (deploy/static) libxml2 is linked.
+ * XML_SONAME, from the Makefile, is the name of the library to open where it is needed,
+ * which is for a config that nobody has read yet, and to close again: with all it brings
+ * (ICU) it is 1.7 MB of a process that has it.  Without it (deploy/static) libxml2 is linked.
  */
 #include "studio/xml.h"
 
@@ -49,31 +50,51 @@ static xmlParserInputPtr load_nothing(const char *url, const char *id, xmlParser
 static bool ours = true;                        /* nobody else in the process has it */
 
 #ifdef XML_SONAME
+static void *library;
+static bool  stuck;                             /* it did not close: it is of no more use */
+
 static bool open_library(void)
 {
 #define TEXT(x) #x
 #define NAME(x) TEXT(x)
-	void *other = dlopen(NAME(XML_SONAME), RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
-	void *so = dlopen(NAME(XML_SONAME), RTLD_NOW | RTLD_LOCAL);
-	bool  all = so != NULL;
+	void *other;
+	bool  all;
+
+	if (stuck)
+		return false;
+	other = dlopen(NAME(XML_SONAME), RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
+	library = dlopen(NAME(XML_SONAME), RTLD_NOW | RTLD_LOCAL);
+	all = library != NULL;
 
 	/* An object pointer read as a function's: what POSIX promises for dlsym(). */
-#define LOAD(name) if (all) { void *p = dlsym(so, #name); memcpy(&lib.name, &p, sizeof p); all = p != NULL; }
+#define LOAD(name) if (all) { void *p = dlsym(library, #name); memcpy(&lib.name, &p, sizeof p); all = p != NULL; }
 	CALLS(LOAD)
 	if (!all)
 		log_line(LOG_ERROR, "libxml2 can't be opened: %s", dlerror());
-	if (!all && so != NULL)
-		dlclose(so);
+	if (!all && library != NULL)
+		dlclose(library);
 	if (other != NULL)
 		dlclose(other);
 	ours = other == NULL;
 	return all;
+}
+
+/* Where a model in C has it, too, it stays. */
+static bool close_library(void)
+{
+	stuck = dlclose(library) != 0;
+	return !stuck;
 }
 #else
 static bool open_library(void)
 {
 #define LINKED(name) lib.name = name;
 	CALLS(LINKED)
+	return true;
+}
+
+static bool close_library(void)
+{
 	return true;
 }
 #endif
@@ -159,24 +180,24 @@ static int read_text(struct reader *r, struct span xml)
 }
 
 /*
- * libxml2 begins and ends with each reading.  The thread on which it began is its main one,
- * whose state it does not allocate: for any other it does so when first asked, and (2.9.14)
- * dies where it finds no memory for that.  Where a model in C has it, too, it is never
- * ended, since that ends it for all.
+ * libxml2 is opened, begins, ends and is closed with each reading.  The thread on which it
+ * began is its main one, whose state it does not allocate: for any other it does so when
+ * first asked, and (2.9.14) dies where it finds no memory for that.  Where a model in C has
+ * it, too, it is never ended, since that ends it for all.
  *
- * Where it can't be opened, memory may have been out.  The next who needs it tries again,
- * but in a process of its own: where dlopen() (glibc 2.36) had opened some of the libraries
- * that libxml2 brings, it never resolves their names again.
+ * Where it can't be opened or closed, memory may have been out.  The next who needs it tries
+ * again, but in a process of its own: where dlopen() (glibc 2.36) had opened some of the
+ * libraries that libxml2 brings, it never resolves their names again, and where dlclose()
+ * had ended some of them, they are there and do not begin again.
  */
 int xml_read(struct span xml, const struct xml_events *ev, struct err *e)
 {
 	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-	static bool            open;
 	struct reader          r = { .ev = ev, .e = e };
 	int                    rc;
 
 	pthread_mutex_lock(&mutex);
-	if (open || (open = open_library())) {
+	if (open_library()) {
 		lib.xmlSetStructuredErrorFunc(&r, xml_error);
 		lib.xmlInitParser();
 		lib.xmlSetExternalEntityLoader(load_nothing);   /* nothing in prelabel wants any */
@@ -184,6 +205,10 @@ int xml_read(struct span xml, const struct xml_events *ev, struct err *e)
 		lib.xmlSetStructuredErrorFunc(NULL, NULL);
 		if (ours)
 			lib.xmlCleanupParser();
+		if (!close_library()) {
+			err_clear(e);
+			rc = err_set(e, ERR_BROKEN, "libxml2 can't be closed");
+		}
 	} else {
 		rc = err_set(e, ERR_BROKEN, "libxml2 can't be opened");
 	}
