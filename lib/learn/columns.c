@@ -180,16 +180,18 @@ static int build_matrix(struct columns *c, const struct postings *p, const uint3
 		nnz += c->df[g];
 	c->nnz = nnz;
 	c->col_at = malloc((c->n_shared + 1) * sizeof *c->col_at);
-	c->col_row = malloc((nnz + 1) * sizeof *c->col_row);
+	c->col_row = malloc((nnz + KERNELS_AHEAD) * sizeof *c->col_row);
 	c->col_x = malloc((nnz + 1) * sizeof *c->col_x);
 	c->row_at = calloc(c->n_docs + 2, sizeof *c->row_at);
-	c->row_col = malloc((nnz + 1) * sizeof *c->row_col);
+	c->row_col = malloc((nnz + KERNELS_AHEAD) * sizeof *c->row_col);
 	c->row_x = malloc((nnz + 1) * sizeof *c->row_x);
 	if (norm == NULL || c->col_at == NULL || c->col_row == NULL || c->col_x == NULL ||
 	    c->row_at == NULL || c->row_col == NULL || c->row_x == NULL) {
 		free(norm);
 		return err_memory(e);
 	}
+	for (size_t k = nnz; k < nnz + KERNELS_AHEAD; k++)
+		c->col_row[k] = c->row_col[k] = 0;
 	nnz = 0;
 	for (size_t g = 0; g < c->n_shared; g++) {
 		const struct posting *v = p->v + p->at[first[g]];

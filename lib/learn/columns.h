@@ -23,6 +23,7 @@
 #define LEARN_COLUMNS_H
 
 #include "base/err.h"
+#include "learn/kernels.h"
 #include "text/vocab.h"
 #include "text/corpus.h"
 
@@ -37,10 +38,11 @@ struct columns {
 	size_t    n_shared;      /* groups 0 .. n_shared - 1 occur in two documents or more */
 	size_t    nnz;           /* of the shared part */
 
-	/* The shared part by row and by column; ascending within each. */
-	uint32_t *row_at, *row_col;      /* [n_docs + 1], [nnz] */
+	/* The shared part by row and by column; ascending within each.  What lies beyond
+	 * nnz is 0, for kernels that look ahead. */
+	uint32_t *row_at, *row_col;      /* [n_docs + 1], [nnz + KERNELS_AHEAD] */
 	double   *row_x;                 /* [nnz] */
-	uint32_t *col_at, *col_row;      /* [n_shared + 1], [nnz] */
+	uint32_t *col_at, *col_row;      /* [n_shared + 1], [nnz + KERNELS_AHEAD] */
 	double   *col_x;                 /* [nnz] */
 
 	uint32_t *own;           /* [n_docs] the document's own group, or COLUMN_NONE */

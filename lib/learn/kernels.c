@@ -6,8 +6,6 @@
 #pragma STDC FP_CONTRACT OFF
 #endif
 
-#define SINGLE_RUN 1024
-
 #define NAME(x) x##_narrow
 #define TARGET
 #define WIDTH 2

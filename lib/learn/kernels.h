@@ -11,6 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* So many elements ahead a row of v is fetched: at [n + KERNELS_AHEAD] of the gathering
+ * ones, the surplus being rows of v, too, whichever (those of what comes next). */
+#define KERNELS_AHEAD 8
+
+#define KERNELS_RUN 1024
+
 /* Rows or columns of a matrix: i has x[at[i] .. at[i + 1]), in the columns or rows index[]. */
 struct sparse {
 	const uint32_t *at, *index;
@@ -29,7 +35,7 @@ struct kernels {
 	/* to += f * v */
 	void (*add_times)(double *to, double f, const double *v, size_t n);
 
-	/* Of conjugate gradients, in single precision; sums over more than SINGLE_RUN
+	/* Of conjugate gradients, in single precision; sums over more than KERNELS_RUN
 	 * elements are taken in double. */
 	void   (*gather_single)(float *t, size_t ld, const uint32_t *at, const float *x, size_t n, const float *v);
 	double (*dot_single)(const float *a, const float *b, size_t n);

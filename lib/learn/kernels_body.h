@@ -5,6 +5,13 @@ typedef double NAME(vec) __attribute__((vector_size(WIDTH * sizeof(double)), ali
 #define AT(p) (*(VEC *)(p))
 #define CONST_AT(p) (*(const VEC *)(p))
 
+/* Rows of v lie anywhere: one that is asked for when its turn comes is waited for. */
+TARGET static inline void NAME(fetch)(const void *row, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i += 64)
+		__builtin_prefetch((const char *)row + i);
+}
+
 /* Sums of 8 vectors stay in registers while the rows go by. */
 TARGET static void NAME(gather)(double *t, size_t ld, const uint32_t *at, const double *x, size_t n, const double *v)
 {
@@ -17,6 +24,7 @@ TARGET static void NAME(gather)(double *t, size_t ld, const uint32_t *at, const 
 		for (size_t i = 0; i < n; i++) {
 			const VEC *row = (const VEC *)(v + (size_t)at[i] * ld + c);
 
+			NAME(fetch)(v + (size_t)at[i + KERNELS_AHEAD] * ld + c, 8 * sizeof(VEC));
 			a0 += x[i] * row[0];
 			a1 += x[i] * row[1];
 			a2 += x[i] * row[2];
@@ -119,6 +127,7 @@ TARGET static void NAME(gather_single)(float *t, size_t ld, const uint32_t *at, 
 			const FVEC *row = (const FVEC *)(v + (size_t)at[i] * ld + c);
 			float       f = x[i];
 
+			NAME(fetch)(v + (size_t)at[i + KERNELS_AHEAD] * ld + c, 10 * sizeof(FVEC));
 			a0 += f * row[0];
 			a1 += f * row[1];
 			a2 += f * row[2];
@@ -167,11 +176,11 @@ TARGET static void NAME(gather_single)(float *t, size_t ld, const uint32_t *at, 
 	}
 }
 
-/* Eight lanes again, whatever the width; SINGLE_RUN elements, then in double. */
+/* Eight lanes again, whatever the width; KERNELS_RUN elements, then in double. */
 #define SINGLE_SUM(term) \
 	double sum = 0.0; \
 	for (size_t i = 0; i < n; ) { \
-		size_t end = n - i > SINGLE_RUN ? i + SINGLE_RUN : n; \
+		size_t end = n - i > KERNELS_RUN ? i + KERNELS_RUN : n; \
 		HALF   low = { 0.0f }, high = { 0.0f }; \
 		for (; i + 8 <= end; i += 8) { \
 			low += term(i); \

@@ -469,22 +469,34 @@ static void hessian_cols(void *arg, size_t chunk)
 	f->part[chunk].a = dot_single(f, f->q + from, f->dir + from, n);
 }
 
-/* s += alpha dir, r -= alpha q; .a gets r . r, .b r . diag r */
+/* s += alpha dir, r -= alpha q; .a gets r . r, .b r . diag r.  Both while a run of r is
+ * at hand: such as the sums are taken over. */
 static void advance_cols(void *arg, size_t chunk)
 {
 	struct fit *f = arg;
-	size_t      from, n = run_of(f, chunk, &from), i = n / LANES * LANES;
-	double      *s = f->s + from;
-	float       *r = f->r + from;
-	const float *dir = f->dir + from, *q = f->q + from;
+	size_t      from, n = run_of(f, chunk, &from);
+	struct sums sum = { 0 };
 
-	f->kernels->advance(s, r, f->alpha, dir, q, i);
-	for (; i < n; i++) {                     /* only of ld 1 */
-		s[i] += f->alpha * (double)dir[i];
-		r[i] -= (float)f->alpha * q[i];
+	for (size_t i = 0, len; i < n; i += len) {
+		double      *s = f->s + from + i;
+		float       *r = f->r + from + i;
+		const float *dir = f->dir + from + i, *q = f->q + from + i;
+		size_t       k;
+
+		len = n - i < KERNELS_RUN ? n - i : KERNELS_RUN;
+		k = len / LANES * LANES;
+		f->kernels->advance(s, r, f->alpha, dir, q, k);
+		for (; k < len; k++) {                   /* only of ld 1 */
+			s[k] += f->alpha * (double)dir[k];
+			r[k] -= (float)f->alpha * q[k];
+		}
+		sum.a += dot_single(f, r, r, len);
+		if (f->diag != NULL)
+			sum.b += f->kernels->weighted(r, f->diag + from + i, len);
 	}
-	f->part[chunk].a = dot_single(f, r, r, n);
-	f->part[chunk].b = f->diag == NULL ? f->part[chunk].a : f->kernels->weighted(r, f->diag + from, n);
+	if (f->diag == NULL)
+		sum.b = sum.a;
+	f->part[chunk] = sum;
 }
 
 /* dir = diag r + beta dir */
