@@ -1,22 +1,33 @@
 /* examples.c - what a project's annotations teach. */
 #include "examples.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "digest.h"
 #include "studio/annotation.h"
+#include "text/tokenize.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define EXAMPLES_BYTES_MAX ((size_t)8 << 30)
+#define FIRST_ID           (INT64_MIN + 1)
+#define LAST_ID            INT64_MAX
+#define KEEP_ROWS          500          /* kept in one transaction: some ten milliseconds */
+
+#define HASH_BYTES         32           /* BLAKE2b-256 */
 
 struct reading {
 	struct example_set        *set;
 	const struct label_config *config;
 	bool                       any_example;
+	bool                       words;        /* in place of texts */
+	bool                       all_fresh;    /* those that teach nothing, too */
+	enum token_pattern         pattern;
 	struct arena               scratch;
-	crypto_hash_sha256_state   hash;
+	crypto_generichash_state   hash;
 };
 
 static int add(struct example_set *set, const struct example *ex, struct err *e)
@@ -40,7 +51,8 @@ static bool is_whole(const struct labelled_row *row)
 {
 	struct span value;
 
-	return json_check(row->result, &value, NULL) == 0 && json_check(row->data, &value, NULL) == 0;
+	return (row->label.p != NULL || json_check(row->result, &value, NULL) == 0) &&
+	       (row->words.p != NULL || json_check(row->data, &value, NULL) == 0);
 }
 
 /* Teaches a row nothing, to no kind of model?  Then it is counted. */
@@ -83,6 +95,10 @@ static int labels_of(struct reading *r, const struct labelled_row *row, struct l
 	arena_reset(&r->scratch);
 	if (is_multiple(r->config)) {
 		rc = annotation_labels(row->result, r->config, &r->scratch, &outcome, &labels->at, &labels->n, e);
+	} else if (row->words.p != NULL && row->label.p != NULL) {
+		one.label = row->label;
+		outcome = ANNOTATION_LABEL;
+		rc = example_labels(&one, r->config, &r->scratch, &labels->at, &labels->n, e);
 	} else {
 		rc = annotation_label(row->result, r->config, &r->scratch, &outcome, &one.label, e);
 		if (rc == 0 && outcome == ANNOTATION_LABEL)
@@ -93,6 +109,18 @@ static int labels_of(struct reading *r, const struct labelled_row *row, struct l
 	set->n_empty += outcome == ANNOTATION_EMPTY;
 	set->n_unknown += outcome == ANNOTATION_UNKNOWN_LABEL;
 	return outcome != ANNOTATION_LABEL;
+}
+
+/* A value behind its length, so that none runs into the next. */
+static void hash_add(struct reading *r, struct span s)
+{
+	unsigned char len[8];
+
+	for (size_t i = 0; i < sizeof len; i++)
+		len[i] = (unsigned char)((uint64_t)s.len >> (8 * i));
+	crypto_generichash_update(&r->hash, len, sizeof len);
+	if (s.len > 0)
+		crypto_generichash_update(&r->hash, (const unsigned char *)s.p, s.len);
 }
 
 static int copy(struct example_set *set, struct span from, struct span *to, struct err *e)
@@ -112,17 +140,17 @@ static int hash_json(struct reading *r, struct span json, struct err *e)
 	if (type == JSON_STRING) {
 		if (json_text(json, &r->scratch, &value, e) < 0)
 			return -1;
-		digest_add(&r->hash, SPAN("\""));
-		digest_add(&r->hash, value);
+		hash_add(r, SPAN("\""));
+		hash_add(r, value);
 	} else if (type != JSON_ARRAY && type != JSON_OBJECT) {
-		digest_add(&r->hash, json);
+		hash_add(r, json);
 	} else {
-		digest_add(&r->hash, it.object ? SPAN("{") : SPAN("["));
+		hash_add(r, it.object ? SPAN("{") : SPAN("["));
 		/* It was checked to be no deeper than JSON_DEPTH_MAX. */
 		while (json_next(&it, &key, &value))
 			if ((it.object && hash_json(r, key, e) < 0) || hash_json(r, value, e) < 0)
 				return -1;
-		digest_add(&r->hash, SPAN("]"));
+		hash_add(r, SPAN("]"));
 	}
 	return 0;
 }
@@ -144,26 +172,83 @@ static int hash_example(struct reading *r, struct span text, const struct labels
 	for (size_t i = 0; i < labels->n; i++)
 		names[i] = span_of(r->config->choices->labels[labels->at[i]].name);
 	qsort(names, labels->n, sizeof *names, by_name);
-	digest_add(&r->hash, text);
+	hash_add(r, text);
 	if (is_multiple(r->config)) {
 		snprintf(n, sizeof n, "%zu labels", labels->n);
-		digest_add(&r->hash, span_of(n));
+		hash_add(r, span_of(n));
 	}
 	for (size_t i = 0; i < labels->n; i++)
-		digest_add(&r->hash, names[i]);
+		hash_add(r, names[i]);
 	return 0;
 }
+
+/* ---- words -------------------------------------------------------------------- */
+
+/* A text's words in lower case, a space between: the same words again (text/tokenize.h),
+ * since what is lower case stays so.  In the arena. */
+static int words_of(enum token_pattern pattern, struct span text, struct arena *a, struct span *words, struct err *e)
+{
+	const size_t     room = tokenize_room(text.len);
+	char            *to = arena_alloc(a, 2 * room + 1), *w = to;
+	struct tokenizer t;
+	struct span      token;
+
+	if (to == NULL)
+		return err_memory(e);
+	tokenize_begin(&t, text, pattern, to + room);
+	while (tokenize_next(&t, &token)) {
+		if (w > to)
+			*w++ = ' ';
+		memcpy(w, token.p, token.len);
+		w += token.len;
+	}
+	*words = (struct span){ to, (size_t)(w - to) };
+	return 0;
+}
+
+/* The text of a row, or its words: as they were kept, or cut here.  Not in the set's arena. */
+static int text_of(struct reading *r, const struct labelled_row *row, struct span *text, struct err *e)
+{
+	const struct task task = { row->data, row->data };
+
+	*text = SPAN("");
+	if (row->words.p != NULL) {
+		*text = row->words;
+		return 0;
+	}
+	if (r->config->text != NULL && task_text(&task, r->config->text, &r->scratch, text, e) < 0)
+		return -1;
+	return r->words ? words_of(r->pattern, *text, &r->scratch, text, e) : 0;
+}
+
+static int add_fresh(struct example_set *set, int64_t annotation, struct err *e)
+{
+	if (set->n_fresh == set->cap_fresh) {
+		const size_t cap = set->cap_fresh == 0 ? 64 : set->cap_fresh * 2;
+		int64_t     *grown = realloc(set->fresh, cap * sizeof *grown);
+
+		if (grown == NULL)
+			return err_memory(e);
+		set->fresh = grown;
+		set->cap_fresh = cap;
+	}
+	set->fresh[set->n_fresh++] = annotation;
+	return 0;
+}
+
+/* ---- all of it ------------------------------------------------------------------ */
 
 static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 {
 	struct reading     *r = arg;
 	struct example_set *set = r->set;
 	struct example      ex = { .annotation = row->annotation, .task = row->task };
-	struct task         task = { row->data, row->data };
-	struct span         text = SPAN("");
+	struct span         text;
 	struct labels       labels = { NULL, 0 };
 	int                 rc;
 
+	if (r->all_fresh && add_fresh(set, row->annotation, e) < 0)
+		return -1;
 	if (left_out(r, row))
 		return 0;
 	if ((rc = labels_of(r, row, &labels, e)) < 0)
@@ -172,8 +257,9 @@ static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 		return 0;
 	if (rc == 0 && labels.n > 0)
 		ex.label = span_of(r->config->choices->labels[labels.at[0]].name);
-	if ((r->config->text != NULL && task_text(&task, r->config->text, &r->scratch, &text, e) < 0) ||
-	    copy(set, text, &ex.text, e) < 0)
+	if (text_of(r, row, &text, e) < 0 || copy(set, text, &ex.text, e) < 0)
+		return -1;
+	if (r->words && row->words.p == NULL && !r->all_fresh && add_fresh(set, row->annotation, e) < 0)
 		return -1;
 	if (ex.label.p != NULL) {
 		if (hash_example(r, ex.text, &labels, e) < 0)
@@ -188,21 +274,137 @@ static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 	return add(set, &ex, e);
 }
 
+static int read_all(struct reading *r, struct store *st, int64_t project, bool kept, struct err *e)
+{
+	struct example_set *set = r->set;
+	unsigned char       sum[HASH_BYTES];
+	int                 rc;
+
+	arena_init(&set->arena, EXAMPLES_BYTES_MAX);
+	arena_init(&r->scratch, (size_t)1 << 30);
+	crypto_generichash_init(&r->hash, NULL, 0, sizeof sum);
+	rc = store_examples(st, project, kept, FIRST_ID, LAST_ID, take_row, r, e);
+	crypto_generichash_final(&r->hash, sum, sizeof sum);
+	sodium_bin2hex(set->hash, sizeof set->hash, sum, sizeof sum);
+	arena_clear(&r->scratch);
+	return rc;
+}
+
 int examples_read(struct example_set *set, struct store *st, int64_t project, const struct label_config *config,
                   bool any_example, struct err *e)
 {
 	struct reading r = { .set = set, .config = config, .any_example = any_example };
-	unsigned char  sum[crypto_hash_sha256_BYTES];
-	int            rc;
 
 	*set = (struct example_set){ .n = 0 };
-	arena_init(&set->arena, EXAMPLES_BYTES_MAX);
-	arena_init(&r.scratch, (size_t)1 << 30);
-	crypto_hash_sha256_init(&r.hash);
-	rc = store_examples(st, project, take_row, &r, e);
-	crypto_hash_sha256_final(&r.hash, sum);
-	sodium_bin2hex(set->hash, sizeof set->hash, sum, sizeof sum);
-	arena_clear(&r.scratch);
+	return read_all(&r, st, project, false, e);
+}
+
+int examples_read_words(struct example_set *set, struct store *st, const struct project *p,
+                        const struct label_config *config, enum token_pattern pattern, struct err *e)
+{
+	struct reading r = { .set = set, .config = config, .words = true, .pattern = pattern };
+	bool           kept;
+
+	*set = (struct example_set){ .n = 0 };
+	snprintf(set->form, sizeof set->form, "%s %u %.*s", env_token_pattern_name(pattern), tokenize_unicode(),
+	         (int)p->config_hash.len, p->config_hash.p == NULL ? "" : p->config_hash.p);
+	kept = span_is(p->words_form, set->form);
+	r.all_fresh = set->other_form = !kept;
+	return read_all(&r, st, p->row, kept, e);
+}
+
+/* ---- keeping ----------------------------------------------------------------------- */
+
+struct keeping {
+	struct reading     reading;
+	struct example_set set;               /* its counts alone */
+	struct store      *st;
+	int64_t            project;
+};
+
+/* Of one annotation, as it is now. */
+static int keep_row(void *arg, const struct labelled_row *row, struct err *e)
+{
+	struct keeping *k = arg;
+	struct reading *r = &k->reading;
+	struct labels   labels = { NULL, 0 };
+	struct span     words = { NULL, 0 }, label = { NULL, 0 };
+	int             rc;
+
+	if (!left_out(r, row)) {
+		if ((rc = labels_of(r, row, &labels, e)) < 0)
+			return -1;
+		if (rc == 0 && text_of(r, row, &words, e) < 0)
+			return -1;
+		if (rc == 0 && labels.n > 0 && !is_multiple(r->config))
+			label = span_of(r->config->choices->labels[labels.at[0]].name);
+	}
+	return store_annotation_words(k->st, k->project, row->annotation, words, label, e);
+}
+
+/* Do the words still have the form that this keeping counts on?  Another trainer may
+ * have read another config meanwhile. */
+static int form_is(const struct keeping *k, const char *form, bool *is, struct err *e)
+{
+	struct project p;
+	struct arena   a;
+	int            rc;
+
+	arena_init(&a, (size_t)256 << 20);
+	rc = store_project_get(k->st, k->project, &a, &p, e);
+	*is = rc == 0 && span_is(p.words_form, form);
+	arena_clear(&a);
+	return rc;
+}
+
+/* One transaction's worth from `at` on. */
+static int keep_some(struct keeping *k, const struct example_set *set, const char *form, size_t at, bool *goes_on,
+                     struct err *e)
+{
+	const size_t end = set->n_fresh - at < KEEP_ROWS ? set->n_fresh : at + KEEP_ROWS;
+	int          rc = 0;
+
+	if (store_begin(k->st, e) < 0)
+		return -1;
+	if (at == 0 && set->other_form)
+		rc = store_project_words(k->st, k->project, form, e);
+	else if (form_is(k, form, goes_on, e) < 0)
+		rc = -1;
+	for (; rc == 0 && *goes_on && at < end; at++)
+		rc = store_examples(k->st, k->project, false, set->fresh[at], set->fresh[at], keep_row, k, e);
+	if (rc == 0 && *goes_on && end == set->n_fresh && set->other_form)
+		rc = store_project_words(k->st, k->project, set->form, e);
+	if (rc == 0)
+		rc = store_commit(k->st, e);
+	store_rollback(k->st);
+	return rc;
+}
+
+int examples_keep_words(const struct example_set *set, struct store *st, int64_t project, const struct label_config *config,
+                        enum token_pattern pattern, bool (*goes_on)(void *arg), void *arg, struct err *e)
+{
+	struct keeping k = { .st = st, .project = project,
+	                     .reading = { .config = config, .words = true, .pattern = pattern } };
+	char           form[sizeof set->form + 1];
+	bool           ours = true;
+	double         held_s = 0, since;
+	int            rc = 0;
+
+	/* While they are made anew nobody is to use them. */
+	snprintf(form, sizeof form, "%s%s", set->other_form ? "-" : "", set->form);
+	k.reading.set = &k.set;
+	arena_init(&k.reading.scratch, (size_t)1 << 30);
+	for (size_t at = 0; rc == 0 && ours && (at < set->n_fresh || (at == 0 && set->other_form)); at += KEEP_ROWS) {
+		if (!goes_on(arg)) {
+			rc = err_set(e, ERR_STOPPED, "told to stop");
+			break;
+		}
+		store_leave_turn(held_s);
+		since = clock_monotonic();
+		rc = keep_some(&k, set, form, at, &ours, e);
+		held_s = clock_monotonic() - since;
+	}
+	arena_clear(&k.reading.scratch);
 	return rc;
 }
 
@@ -225,6 +427,7 @@ void examples_clear(struct example_set *set)
 {
 	arena_clear(&set->arena);
 	free(set->v);
+	free(set->fresh);
 	*set = (struct example_set){ .n = 0 };
 }
 
@@ -252,7 +455,7 @@ int examples_count(struct store *st, int64_t project, const struct label_config 
 	int                rc;
 
 	arena_init(&r.scratch, (size_t)1 << 30);
-	rc = store_examples(st, project, count_row, &r, e);
+	rc = store_examples(st, project, false, FIRST_ID, LAST_ID, count_row, &r, e);
 	arena_clear(&r.scratch);
 	*n = (int64_t)set.n;
 	return rc;
@@ -299,7 +502,7 @@ int examples_labels(struct store *st, int64_t project, const struct label_config
 	c.enough = enough < countof(c.seen) ? enough : countof(c.seen);
 	c.reading.set = &c.set;
 	arena_init(&c.reading.scratch, (size_t)1 << 30);
-	rc = store_examples(st, project, count_label, &c, &why);
+	rc = store_examples(st, project, false, FIRST_ID, LAST_ID, count_label, &c, &why);
 	arena_clear(&c.reading.scratch);
 	*n = c.n;
 	return rc == 0 || why.code == ERR_STOPPED ? 0 : err_set(e, why.code, "%s", why.msg);

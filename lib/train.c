@@ -6,6 +6,7 @@
 #include "crossval.h"
 #include "examples.h"
 #include "learn/metrics.h"
+#include "models/tfidf_logreg.h"
 #include "parts.h"
 #include "push.h"
 #include "serving.h"
@@ -80,7 +81,7 @@ static bool still_ours(void *arg, double share)
 	return true;
 }
 
-static bool fetch_goes_on(void *arg)
+static bool goes_on(void *arg)
 {
 	return still_ours(arg, 0);
 }
@@ -130,7 +131,7 @@ static int fetch(struct run *r, struct err *e)
 	if (!needed)
 		return 0;
 	r->step = "reading Label Studio's export";
-	if (reconcile(r->st, r->env, r->lease.project, fetch_goes_on, r, &r->read, &why) == 0) {
+	if (reconcile(r->st, r->env, r->lease.project, goes_on, r, &r->read, &why) == 0) {
 		log_line(LOG_INFO, "job %lld: export read, %lld tasks, %lld annotations changed",
 		         (long long)r->lease.job, (long long)r->read.tasks, (long long)r->read.changed);
 		return 0;
@@ -175,6 +176,12 @@ static void material_clear(struct material *m)
 	arena_clear(&m->arena);
 }
 
+/* Do all kinds look at words alone?  The one kind that does. */
+static bool reads_words(const struct material *m)
+{
+	return m->n_kinds == 1 && m->kind[0] == &model_tfidf_logreg;
+}
+
 static int read_examples(struct run *r, struct material *m, struct err *e)
 {
 	bool any = false;
@@ -194,7 +201,8 @@ static int read_examples(struct run *r, struct material *m, struct err *e)
 		                                     : "no kind of model serves this labeling config");
 	for (size_t i = 0; i < m->n_kinds; i++)
 		any |= m->kind[i]->any_example;
-	if (examples_read(&m->set, r->st, r->lease.project, m->config, any, e) < 0)
+	if ((reads_words(m) ? examples_read_words(&m->set, r->st, &m->project, m->config, m->settings.token_pattern, e)
+	                    : examples_read(&m->set, r->st, r->lease.project, m->config, any, e)) < 0)
 		return -1;
 	m->labelled = examples_labelled(&m->set, e);
 	return m->labelled == NULL ? -1 : 0;
@@ -408,12 +416,19 @@ static void evaluate(struct run *r, const struct material *m, int64_t version)
 		}
 }
 
-/* ---- the order of Label Studio's queue ------------------------------------------------ */
-
-static bool push_goes_on(void *arg)
+/* What was new is read and cut once: the next training finds it so. */
+static void keep_words(struct run *r, const struct material *m)
 {
-	return still_ours(arg, 0);
+	struct err why = { 0 };
+
+	r->step = "keeping words";
+	if (m->set.form[0] != '\0' &&
+	    examples_keep_words(&m->set, r->st, r->lease.project, m->config, m->settings.token_pattern, goes_on, r, &why) < 0 &&
+	    why.code != ERR_STOPPED)
+		log_line(LOG_INFO, "job %lld: the next training reads all anew: %s", (long long)r->lease.job, why.msg);
 }
+
+/* ---- the order of Label Studio's queue ------------------------------------------------ */
 
 static void push_shown(void *arg, const char *what, double share)
 {
@@ -446,7 +461,7 @@ static int order_wanted(struct run *r, bool *wanted, struct err *e)
  * the order of the version before. */
 static void keep_order(struct run *r)
 {
-	const struct push_options opt = { push_goes_on, push_shown, r, r };
+	const struct push_options opt = { goes_on, push_shown, r, r };
 	struct push_result        result;
 	struct err                why = { 0 };
 	bool                      wanted = false;
@@ -503,6 +518,7 @@ static int train(struct run *r, struct train_result *result, struct err *e)
 	log_line(LOG_INFO, "job %lld: %s published, %lld examples, %.3f s", (long long)r->lease.job,
 	         result->version, (long long)v.n_examples, v.train_seconds);
 	r->published = true;
+	keep_words(r, &m);
 	evaluate(r, &m, v.row);
 	material_clear(&m);
 	keep_order(r);

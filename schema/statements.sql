@@ -17,7 +17,7 @@ SELECT row FROM project ORDER BY id, row;
 SELECT p.id, p.created_s, p.title, p.label_config, p.config_hash, p.labels, p.reason,
        p.updates, p.updates_trained, p.unread, p.webhook_s, p.fetched_s, p.fetch_error,
        v.row, v.number, v.kind, v.formats, v.examples_hash, v.token_pattern, v.logreg_c, v.labels, v.n_examples, v.created_s,
-       p.fetch_ms, p.extra_params, p.uncertainty, p.api_s, p.row, p.config_elements
+       p.fetch_ms, p.extra_params, p.uncertainty, p.api_s, p.row, p.config_elements, p.words_form
   FROM project p
   JOIN v_in_force f ON f.project = p.row LEFT JOIN model_version v ON v.row = f.version
  WHERE p.row = CASE WHEN ?1 IS NOT NULL THEN ?1
@@ -106,14 +106,22 @@ SELECT id FROM annotation WHERE project = ?1 AND deleted = 0 AND event <= ?2 AND
 -- annotation_least: ?1 project.
 SELECT max(id) FROM annotation WHERE project = ?1 AND id < 0;
 
--- annotation_examples: ?1 project.
+-- annotation_examples: ?1 project, ?2 1: words where they were kept, else 0, ?3 first id, ?4 last.
+-- Where there are words the task is not looked at: its end would have been theirs.
 SELECT a.id, a.task, a.result, a.was_cancelled, a.completed_by,
        a.ground_truth = 0 AND a.task IN (SELECT g.task FROM annotation g
               WHERE g.project = ?1 AND g.ground_truth = 1 AND g.deleted = 0 AND g.was_cancelled = 0),
-       t.data
-  FROM annotation a JOIN task t ON t.project = a.project AND t.id = a.task AND t.deleted = 0
- WHERE a.project = ?1 AND a.deleted = 0
+       t.data, CASE WHEN ?2 THEN a.words END, a.label
+  FROM annotation a LEFT JOIN task t
+    ON t.project = a.project AND t.id = CASE WHEN ?2 AND a.words IS NOT NULL THEN NULL ELSE a.task END AND t.deleted = 0
+ WHERE a.project = ?1 AND a.id BETWEEN ?3 AND ?4 AND a.deleted = 0 AND (t.id IS NOT NULL OR (?2 AND a.words IS NOT NULL))
  ORDER BY a.id;
+
+-- annotation_words: ?1 project, ?2 id, ?3 words or NULL, ?4 label or NULL.
+UPDATE annotation SET words = ?3, label = ?4 WHERE project = ?1 AND id = ?2;
+
+-- project_words: ?1 row, ?2 form or NULL.
+UPDATE project SET words_form = ?2 WHERE row = ?1;
 
 -- event_add: ?1 project, ?2 received_us, ?3 source, ?4 action, ?5 changed.
 INSERT INTO event (project, received_us, source, action, changed) VALUES (?1, ?2, ?3, ?4, ?5);

@@ -77,6 +77,7 @@ struct project {
 	struct span labels;                     /* JSON array of the first Choices' labels */
 	struct span extra_params;               /* JSON; what was entered for the backend in Label Studio */
 	struct span reason;                     /* why nothing can be predicted or trained */
+	struct span words_form;                 /* how the words of its annotations were made (examples.h) */
 	int64_t     updates, updates_trained, unread;
 	int64_t     webhook_s, fetched_s;       /* STORE_NULL: never */
 	int64_t     fetch_ms;                   /* how long the last reading of the export took */
@@ -189,16 +190,26 @@ int store_annotation_ids(struct store *st, int64_t project, int64_t until, struc
 /* The highest negative id in use, for imports that have none; STORE_NULL: none. */
 int store_annotation_least(struct store *st, int64_t project, int64_t *id, struct err *e);
 
-/* Every annotation that is not deleted, by ascending id, with its task's data.
- * Spans are valid during the call; it returns 0 or -1 (stop, *e set). */
+/* Every annotation from `first` to `last` that is not deleted, by ascending id, with its
+ * task's data.  With `words` those whose words were kept (store_annotation_words) have
+ * them in place of the data.  Spans are valid during the call, p NULL: none; it returns 0
+ * or -1 (stop, *e set). */
 struct labelled_row {
 	int64_t     annotation, task, completed_by;
-	struct span result, data;
+	struct span result, data, words, label;
 	bool        was_cancelled, overruled;   /* overruled: another of its task is the ground truth */
 };
-int store_examples(struct store *st, int64_t project,
+int store_examples(struct store *st, int64_t project, bool words, int64_t first, int64_t last,
                    int (*each)(void *arg, const struct labelled_row *row, struct err *e), void *arg,
                    struct err *e);
+
+/* What was read of an annotation, p NULL: nothing.  The store forgets it by itself when
+ * the annotation or its task changes. */
+int store_annotation_words(struct store *st, int64_t project, int64_t id, struct span words, struct span label,
+                           struct err *e);
+
+/* How a project's words are made (project.words_form); NULL: they are not to be used. */
+int store_project_words(struct store *st, int64_t row, const char *form, struct err *e);
 
 /* ---- jobs --------------------------------------------------------------- */
 

@@ -616,6 +616,7 @@ static int get_project(struct store *st, int64_t row, int64_t id, int64_t create
 	     column_copy(s, 6, a, &p->reason, e) < 0 || column_copy(s, 12, a, &p->fetch_error, e) < 0 ||
 	     column_copy(s, 15, a, &p->version.kind, e) < 0 || column_copy(s, 16, a, &p->version.formats, e) < 0 ||
 	     column_copy(s, 24, a, &p->extra_params, e) < 0 || column_copy(s, 28, a, &p->config_elements, e) < 0 ||
+	     column_copy(s, 29, a, &p->words_form, e) < 0 ||
 	     column_copy(s, 17, a, &p->version.examples_hash, e) < 0 ||
 	     column_copy(s, 18, a, &p->version.token_pattern, e) < 0 ||
 	     column_copy(s, 20, a, &p->version.labels, e) < 0 ? -1 : 0;
@@ -893,18 +894,19 @@ int store_annotation_least(struct store *st, int64_t project, int64_t *id, struc
 	return one_int(query(st, SQL_ANNOTATION_LEAST, &s, e, "i", project), &s, id) < 0 ? -1 : 0;
 }
 
-int store_examples(struct store *st, int64_t project,
+int store_examples(struct store *st, int64_t project, bool words, int64_t first, int64_t last,
                    int (*each)(void *arg, const struct labelled_row *row, struct err *e), void *arg,
                    struct err *e)
 {
 	sqlite3_stmt *s;
-	int           rc = query(st, SQL_ANNOTATION_EXAMPLES, &s, e, "i", project);
+	int           rc = query(st, SQL_ANNOTATION_EXAMPLES, &s, e, "iiii", project, (int64_t)words, first, last);
 
 	for (; rc == 0; rc = next(st, s, e)) {
 		struct labelled_row row = {
 			.annotation = column_int(s, 0), .task = column_int(s, 1), .result = column_span(s, 2),
 			.was_cancelled = column_int(s, 3) != 0, .completed_by = column_int(s, 4),
-			.overruled = column_int(s, 5) != 0, .data = column_span(s, 6),
+			.overruled = column_int(s, 5) != 0, .data = column_span(s, 6), .words = column_span(s, 7),
+			.label = column_span(s, 8),
 		};
 
 		if (each(arg, &row, e) < 0) {
@@ -913,6 +915,16 @@ int store_examples(struct store *st, int64_t project,
 		}
 	}
 	return rc == 1 ? 0 : -1;
+}
+
+int store_annotation_words(struct store *st, int64_t project, int64_t id, struct span words, struct span label, struct err *e)
+{
+	return change(st, SQL_ANNOTATION_WORDS, e, "iiss", project, id, words, label) < 0 ? -1 : 0;
+}
+
+int store_project_words(struct store *st, int64_t row, const char *form, struct err *e)
+{
+	return change(st, SQL_PROJECT_WORDS, e, "it", row, form) < 0 ? -1 : 0;
 }
 
 /* ---- jobs -------------------------------------------------------------------- */

@@ -316,7 +316,7 @@ static int see_report(void *arg, const struct store_report *r, struct err *e)
 static int do_examples(struct store *st, struct err *e)
 {
 	n_seen = 0;
-	return store_examples(st, busy, see_example, NULL, e) < 0 ? -1 : n_seen;
+	return store_examples(st, busy, false, INT64_MIN + 1, INT64_MAX, see_example, NULL, e) < 0 ? -1 : n_seen;
 }
 static int do_report(struct store *st, struct err *e)
 {
