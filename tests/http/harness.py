@@ -98,9 +98,14 @@ def strict_json(raw):
     return json.loads(raw.decode("utf-8") if isinstance(raw, bytes) else raw, parse_constant=refuse)
 
 
+# Seconds that a write of the request waits while another holds the store (lib/context.c), and what is said then.
+WAITS, BUSY = {"/webhook": 0.7, "/train": 0.7, "/setup": 2.0, "/predict": 4.0}, "the store is busy, try again"
+
+
 class Answer:
     def __init__(self, status, headers, body, seconds=0.0):
         self.status, self.body, self.seconds = status, body, seconds
+        self.refused = 0        # so often before, the store being busy (Backend.post)
         self.headers = {}
         for k, v in headers:
             k = k.lower()
@@ -145,19 +150,28 @@ class Backend:
     def get(self, path, **kw):
         return self.request("GET", path, **kw)
 
-    def post(self, path, body, **kw):
-        return self.request("POST", path, body, **kw)
+    def post(self, path, body, patient=True, **kw):
+        """Where the disk takes a second to sync, a write that waits for another's is refused in the end, and asked for
+        again, as by any client.  But not before it has waited: what is refused sooner is the answer, as is any other 503."""
+        end, refused, wait = time.monotonic() + 60 * SLOW, 0, WAITS.get(path.partition("?")[0])
+        while True:
+            a = self.request("POST", path, body, **kw)
+            busy = a.status == 503 and wait is not None and a.seconds >= wait and isinstance(a.json, dict) and a.json.get("error") == BUSY
+            if not busy or not patient or time.monotonic() > end:
+                a.refused = refused
+                return a
+            refused += 1
 
-    def setup(self, project, **kw):
-        return self.post("/setup", project.setup_body(**kw))
+    def setup(self, project, patient=True, **kw):
+        return self.post("/setup", project.setup_body(**kw), patient)
 
-    def predict(self, project, texts):
-        return self.post("/predict", project.predict_body(texts))
+    def predict(self, project, texts, patient=True):
+        return self.post("/predict", project.predict_body(texts), patient)
 
-    def hook(self, event, query="", headers=None):
+    def hook(self, event, query="", headers=None, patient=True):
         """START_TRAINING comes from the client of /setup and /predict, events from another (protocol.md 1)."""
         agent = {} if isinstance(event, dict) and event.get("action") == "START_TRAINING" else {"User-Agent": "python-requests/2.34.2"}
-        return self.post("/webhook" + query, event, headers=dict(agent, **(headers or {})))
+        return self.post("/webhook" + query, event, patient, headers=dict(agent, **(headers or {})))
 
     def serving(self):
         """The processes that answer."""

@@ -274,9 +274,11 @@ class Count:
     def add(self, endpoint, a, tasks=0, event=False):
         with self.lock:
             self.want[(endpoint, str(a.status))] += 1
+            self.want.update({(endpoint, "503"): a.refused} if a.refused else {})
             self.tasks += tasks if a.status == 200 and endpoint == "predict" else 0
             if event:
                 self.events[{201: "stored", 200: "ignored", 401: "refused", 403: "refused"}.get(a.status, "failed")] += 1
+                self.events["failed"] += a.refused
         return a
 
     def got(self, m):
@@ -1384,7 +1386,7 @@ def t_metrics_store_locked():
         try:
             db.execute("begin immediate")
             c = Count(b)
-            a = c.add("webhook", b.hook(p.labelled("good", "positive")), event=True)
+            a = c.add("webhook", b.hook(p.labelled("good", "positive"), patient=False), event=True)
             check("a writer holds the store: an event is refused with 503", a.status == 503, a)
             c.check("a writer holds the store: counted")
             a = b.timed(lambda: b.get("/metrics"))

@@ -106,7 +106,7 @@ def r03_store_locked():
         try:
             db.execute("begin immediate")
             e = p.labelled("food", "negative")
-            a = b.timed(lambda: b.hook(e))
+            a = b.timed(lambda: b.hook(e, patient=False))
             check("webhook: 503 with Retry-After and the error form", a.status == 503 and a.headers.get("retry-after", "").isdigit() and not a.error_form(), lambda: f"{a} {a.headers} {a.error_form()}")
             check("within 900 ms", a.seconds < 0.9 * SLOW, a.seconds)
             times = [b.timed(ask).seconds for ask in (lambda: b.get("/health"), lambda: b.setup(p), lambda: b.predict(p, ["x"]), lambda: b.get("/status?project=1"))]
@@ -128,7 +128,7 @@ def r03_refused_although_there_was_time():
         db.execute("begin immediate")
         timer = threading.Timer(1.3, lambda: db.execute("rollback"))
         timer.start()
-        a = b.setup(Project(2))
+        a = b.setup(Project(2), patient=False)
         timer.join()
         db.close()
         check("setup of a new project waits for the other write, then answers", a.status == 200, f"{a} {a.seconds}")
@@ -138,7 +138,7 @@ def r03_refused_although_there_was_time():
         db.execute("begin immediate")
         timer = threading.Timer(2, lambda: db.execute("rollback"))
         timer.start()
-        a = b.predict(Project(), ["good food"])
+        a = b.predict(Project(), ["good food"], patient=False)
         timer.join()
         db.close()
         check("predict waits until another has made the new store", a.status == 200, f"{a} {a.seconds}")
@@ -154,8 +154,8 @@ def r03_busy_at_once_while_another_makes_the_store():
             db.execute("begin immediate")
             timer = threading.Timer(held, lambda: db.execute("rollback"))
             timer.start()
-            a = {"predict": lambda: b.predict(p, ["good food"]), "setup": lambda: b.setup(p),
-                 "webhook": lambda: b.hook(p.labelled("good food", "positive"))}[ask]()
+            a = {"predict": lambda: b.predict(p, ["good food"], patient=False), "setup": lambda: b.setup(p, patient=False),
+                 "webhook": lambda: b.hook(p.labelled("good food", "positive"), patient=False)}[ask]()
             timer.join()
             db.close()
             check(f"{ask} waits {held} s for it", a.status in (200, 201), f"{a} {a.seconds}")
@@ -166,7 +166,7 @@ def r09_a_wait_for_the_store_is_longer_than_an_answer_may_take():
     with Cgi() as b:
         db = sqlite3.connect(os.path.join(b.dir, "prelabel.sqlite3"), isolation_level=None)
         db.execute("begin exclusive")
-        a = b.predict(Project(), ["good food"])
+        a = b.predict(Project(), ["good food"], patient=False)
         db.execute("rollback")
         db.close()
         check("predict: 503 within 5 s, after it has waited", a.status == 503 and 3 < a.seconds < 5 * SLOW, f"{a} {a.seconds}")

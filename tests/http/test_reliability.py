@@ -163,12 +163,14 @@ def r18_secrets_show_nowhere():
         with Server(LABEL_STUDIO_HOST=ls.url, LOG_LEVEL="DEBUG", BASIC_AUTH_USER="ann", START_TRAINING_EACH_N_UPDATES=8, **SECRETS) as b:
             said = []
             v = b.version(p)
+            # What the first reading finds in Label Studio before its event comes is no news.
+            check("control: Label Studio is read", wait_for(lambda: b.db("select fetched_s from project where fetched_s is not null"), 60), ls.seen[-3:])
             for path in ("/setup", "/predict", "/webhook", "/status", "/versions", "/metrics", "/nothing"):
                 for auth in (b.auth, "Basic " + base64.b64encode(b"ann:wrong" + SECRETS["BASIC_AUTH_PASS"].encode()).decode(), b.auth + "x", "Bearer " + SECRETS["BASIC_AUTH_PASS"]):
                     for body in (b"{", None):
                         said.append(b.request("POST" if body else "GET", path, body, {"Authorization": auth, "X-Webhook-Secret": SECRETS["WEBHOOK_SECRET"] + "?"}).body)
             answers = [b.hook(e, headers={"X-Webhook-Secret": SECRETS["WEBHOOK_SECRET"]}) for e in p.some(8)]
-            check("control: events come in", {a.status for a in answers} == {201}, [str(a) for a in answers][:2])
+            check("control: events come in", {a.status for a in answers} == {201}, [str(a) for a in answers if a.status != 201])
             w = b.wait_version(p, v)
             check("control: it trains", number(w) == 1, w)
 
