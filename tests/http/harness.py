@@ -150,17 +150,19 @@ class Backend:
     def get(self, path, **kw):
         return self.request("GET", path, **kw)
 
-    def post(self, path, body, patient=True, **kw):
+    def patiently(self, path, ask):
         """Where the disk takes a second to sync, a write that waits for another's is refused in the end, and asked for
         again, as by any client.  But not before it has waited: what is refused sooner is the answer, as is any other 503."""
         end, refused, wait = time.monotonic() + 60 * SLOW, 0, WAITS.get(path.partition("?")[0])
         while True:
-            a = self.request("POST", path, body, **kw)
-            busy = a.status == 503 and wait is not None and a.seconds >= wait and isinstance(a.json, dict) and a.json.get("error") == BUSY
-            if not busy or not patient or time.monotonic() > end:
+            a = ask()
+            if a.status != 503 or wait is None or a.seconds < wait or time.monotonic() > end or BUSY.encode() not in a.body:
                 a.refused = refused
                 return a
             refused += 1
+
+    def post(self, path, body, patient=True, **kw):
+        return (self.patiently if patient else lambda _, ask: ask())(path, lambda: self.request("POST", path, body, **kw))
 
     def setup(self, project, patient=True, **kw):
         return self.post("/setup", project.setup_body(**kw), patient)

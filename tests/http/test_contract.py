@@ -103,7 +103,8 @@ def send(backend, request, path=None):
     """As Label Studio sends it: ASCII with \\u escapes, its own headers."""
     headers = {k: v for k, v in request["headers"].items() if k not in ("Host", "Connection", "Content-Length")}
     body = None if request["body"] is None else json.dumps(request["body"]).encode()
-    return backend.request(request["method"], path or request["path"], body, headers)
+    path = path or request["path"]
+    return backend.patiently(path, lambda: backend.request(request["method"], path, body, headers))
 
 
 def replay(backend, name, expected, path=None):

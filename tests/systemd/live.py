@@ -221,7 +221,7 @@ def t_start():
     print(f"     {len(calls)} system calls used; refused: {count or 'none'}")
     written = {m[1] for line in open(trace, errors="replace")
                if (m := re.search(r'\b(?:open|openat|mkdir|mkdirat|unlink|unlinkat|rename|renameat|renameat2|chmod|symlink|creat)\([^"]*"(/[^"]*)".*(?:O_WRONLY|O_RDWR|O_CREAT|mkdir|unlink|rename|chmod)', line))}
-    strange = {w for w in written if not w.startswith((unit.state, unit.run, "/dev/", "/proc/", "/tmp/prelabel-systemd-"))}
+    strange = {w for w in written if not w.startswith((unit.state, unit.run, "/dev/", "/proc/", os.path.join(tempfile.gettempdir(), "prelabel-systemd-")))}
     check("prelabel.service: writes into its two folders alone", written and not strange, sorted(strange))
     modes = [(f, oct(os.stat(os.path.join(d, f)).st_mode & 0o777)) for d, _, files in os.walk(unit.state) for f in files]
     check("prelabel.service: what it leaves is its own, mode 0600", modes and all(m == "0o600" for _, m in modes), modes)
