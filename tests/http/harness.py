@@ -326,6 +326,16 @@ class Stopwatch:
         return max(0.0, wall - sum(held.values()) + sum(others) - max(others, default=0.0) - self.more)
 
 
+def stall(folder):
+    """Seconds that a sync of this disk takes now beyond the twentieth of one that may be called usual: what no program can
+    answer before.  0 where the disk is well."""
+    with open(os.path.join(folder, "stall"), "wb", buffering=0) as f:
+        f.write(b"x" * 4096)
+        began = time.monotonic()
+        os.fdatasync(f.fileno())
+        return max(0.0, time.monotonic() - began - 0.05)
+
+
 def kill9(pid):
     """Whether it was there to kill: a program that plain CGI starts for a request has ended by itself."""
     try:
