@@ -51,7 +51,7 @@ static bool ours = true;                        /* nobody else in the process ha
 
 #ifdef XML_SONAME
 static void *library;
-static bool  stuck;                             /* it did not close: it is of no more use */
+static bool  stuck;                             /* it did not open or close: it is of no more use */
 
 static bool open_library(void)
 {
@@ -73,6 +73,7 @@ static bool open_library(void)
 		log_line(LOG_ERROR, "libxml2 can't be opened: %s", dlerror());
 	if (!all && library != NULL)
 		dlclose(library);
+	stuck = !all;
 	if (other != NULL)
 		dlclose(other);
 	ours = other == NULL;
@@ -187,8 +188,8 @@ static int read_text(struct reader *r, struct span xml)
  *
  * Where it can't be opened or closed, memory may have been out.  The next who needs it tries
  * again, but in a process of its own: where dlopen() (glibc 2.36) had opened some of the
- * libraries that libxml2 brings, it never resolves their names again, and where dlclose()
- * had ended some of them, they are there and do not begin again.
+ * libraries that libxml2 brings, it never resolves their names again, or dies, and where
+ * dlclose() had ended some of them, they are there and do not begin again.
  */
 int xml_read(struct span xml, const struct xml_events *ev, struct err *e)
 {

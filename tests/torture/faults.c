@@ -56,7 +56,7 @@ static struct state {
 } own, *all = &own;
 
 static atomic_long   blocks;
-static bool          aside;
+static bool          aside, spares_libraries;
 static __thread bool within;             /* backtrace() may ask for memory itself */
 
 static int     (*real_thread)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -64,6 +64,8 @@ static pid_t   (*real_fork)(void);
 static int     (*real_spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
                              char *const *, char *const *);
 static FILE   *(*real_fopen)(const char *, const char *);
+static void   *(*real_dlopen)(const char *, int);
+static int     (*real_dlclose)(void *);
 
 static void resolve(void)
 {
@@ -74,6 +76,8 @@ static void resolve(void)
 	*(void **)&real_thread = dlsym(RTLD_NEXT, "pthread_create");
 	*(void **)&real_spawn = dlsym(RTLD_NEXT, "posix_spawnp");
 	*(void **)&real_fopen = dlsym(RTLD_NEXT, "fopen");
+	*(void **)&real_dlopen = dlsym(RTLD_NEXT, "dlopen");
+	*(void **)&real_dlclose = dlsym(RTLD_NEXT, "dlclose");
 	*(void **)&real_fork = dlsym(RTLD_NEXT, "fork");
 	(void)backtrace(frame, 2);           /* loads what it needs */
 }
@@ -123,6 +127,11 @@ void faults_share(void)
 void faults_aside(bool is)
 {
 	aside = is;
+}
+
+void faults_spare_libraries(void)
+{
+	spares_libraries = true;
 }
 
 long faults_disarm(struct fault *f)
@@ -513,6 +522,32 @@ ssize_t __recv_chk(int fd, void *p, size_t n, size_t room, int flags)
 {
 	(void)room;
 	return recv(fd, p, n, flags);
+}
+
+/* ---- libraries -------------------------------------------------------------------------------- */
+
+void *dlopen(const char *name, int flags)
+{
+	const bool was = within;
+	void      *so;
+
+	resolve();
+	within = was || spares_libraries;
+	so = real_dlopen(name, flags);
+	within = was;
+	return so;
+}
+
+int dlclose(void *so)
+{
+	const bool was = within;
+	int        rc;
+
+	resolve();
+	within = was || spares_libraries;
+	rc = real_dlclose(so);
+	within = was;
+	return rc;
 }
 
 /* ---- time --------------------------------------------------------------------------------------- */

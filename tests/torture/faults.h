@@ -41,6 +41,9 @@ void faults_share(void);
 /* Calls of this process count no more (or again): it looks on. */
 void faults_aside(bool aside);
 
+/* No call fails that is made to open or close a shared library, nor is it counted. */
+void faults_spare_libraries(void);
+
 /* Call number `point` (from 0) of those to come fails; with `on` all of its sort behind it
  * too.  FAULT_NEVER: they are counted. */
 void faults_arm(long point, bool on);
