@@ -16,6 +16,8 @@
 #define FIRST_ID           (INT64_MIN + 1)
 #define LAST_ID            INT64_MAX
 #define KEEP_ROWS          500          /* kept in one transaction: some ten milliseconds */
+#define KEEP_BYTES         ((size_t)512 << 10)   /* of texts and results, too: these are what takes long */
+#define WORDS_FORMAT       1            /* to be counted up where words or labels come to be read otherwise */
 
 #define HASH_BYTES         32           /* BLAKE2b-256 */
 
@@ -306,8 +308,8 @@ int examples_read_words(struct example_set *set, struct store *st, const struct 
 	bool           kept;
 
 	*set = (struct example_set){ .n = 0 };
-	snprintf(set->form, sizeof set->form, "%s %u %.*s", env_token_pattern_name(pattern), tokenize_unicode(),
-	         (int)p->config_hash.len, p->config_hash.p == NULL ? "" : p->config_hash.p);
+	snprintf(set->form, sizeof set->form, "%d %s %u %.*s", WORDS_FORMAT, env_token_pattern_name(pattern),
+	         tokenize_unicode(), (int)p->config_hash.len, p->config_hash.p == NULL ? "" : p->config_hash.p);
 	kept = span_is(p->words_form, set->form);
 	r.all_fresh = set->other_form = !kept;
 	return read_all(&r, st, p->row, kept, e);
@@ -320,7 +322,18 @@ struct keeping {
 	struct example_set set;               /* its counts alone */
 	struct store      *st;
 	int64_t            project;
+	const struct example_set *of;
+	char               form[sizeof ((struct example_set *)0)->form + 40];    /* that the words have meanwhile */
+	size_t             at;                /* of->fresh[at] is next; where all are made anew, `next` is */
+	int64_t            next;
+	size_t             rows, bytes;       /* in this transaction */
+	bool               done;
 };
+
+static bool is_enough(const struct keeping *k)
+{
+	return k->rows >= KEEP_ROWS || k->bytes >= KEEP_BYTES;
+}
 
 /* Of one annotation, as it is now. */
 static int keep_row(void *arg, const struct labelled_row *row, struct err *e)
@@ -331,6 +344,12 @@ static int keep_row(void *arg, const struct labelled_row *row, struct err *e)
 	struct span     words = { NULL, 0 }, label = { NULL, 0 };
 	int             rc;
 
+	if (is_enough(k)) {
+		k->next = row->annotation;
+		return err_set(e, ERR_STOPPED, "enough for one transaction");
+	}
+	k->rows++;
+	k->bytes += row->data.len + row->result.len;
 	if (!left_out(r, row)) {
 		if ((rc = labels_of(r, row, &labels, e)) < 0)
 			return -1;
@@ -342,9 +361,33 @@ static int keep_row(void *arg, const struct labelled_row *row, struct err *e)
 	return store_annotation_words(k->st, k->project, row->annotation, words, label, e);
 }
 
+/* All there are by now, not those that were read: another trainer may have kept words of
+ * its form for one that came later. */
+static int keep_from_next(struct keeping *k, struct err *e)
+{
+	struct err why = { 0 };
+
+	if (store_examples(k->st, k->project, false, k->next, LAST_ID, keep_row, k, &why) == 0)
+		k->done = true;
+	else if (why.code != ERR_STOPPED)
+		return err_set(e, why.code, "%s", why.msg);
+	return 0;
+}
+
+static int keep_fresh(struct keeping *k, struct err *e)
+{
+	const struct example_set *of = k->of;
+	int                       rc = 0;
+
+	for (; rc == 0 && k->at < of->n_fresh && !is_enough(k); k->at++)
+		rc = store_examples(k->st, k->project, false, of->fresh[k->at], of->fresh[k->at], keep_row, k, e);
+	k->done = k->at == of->n_fresh;
+	return rc;
+}
+
 /* Do the words still have the form that this keeping counts on?  Another trainer may
  * have read another config meanwhile. */
-static int form_is(const struct keeping *k, const char *form, bool *is, struct err *e)
+static int form_is(const struct keeping *k, bool *is, struct err *e)
 {
 	struct project p;
 	struct arena   a;
@@ -352,28 +395,25 @@ static int form_is(const struct keeping *k, const char *form, bool *is, struct e
 
 	arena_init(&a, (size_t)256 << 20);
 	rc = store_project_get(k->st, k->project, &a, &p, e);
-	*is = rc == 0 && span_is(p.words_form, form);
+	*is = rc == 0 && span_is(p.words_form, k->form);
 	arena_clear(&a);
 	return rc;
 }
 
-/* One transaction's worth from `at` on. */
-static int keep_some(struct keeping *k, const struct example_set *set, const char *form, size_t at, bool *goes_on,
-                     struct err *e)
+/* One transaction's worth. */
+static int keep_some(struct keeping *k, bool first, bool *ours, struct err *e)
 {
-	const size_t end = set->n_fresh - at < KEEP_ROWS ? set->n_fresh : at + KEEP_ROWS;
-	int          rc = 0;
+	const bool anew = k->of->other_form;
+	int        rc;
 
 	if (store_begin(k->st, e) < 0)
 		return -1;
-	if (at == 0 && set->other_form)
-		rc = store_project_words(k->st, k->project, form, e);
-	else if (form_is(k, form, goes_on, e) < 0)
-		rc = -1;
-	for (; rc == 0 && *goes_on && at < end; at++)
-		rc = store_examples(k->st, k->project, false, set->fresh[at], set->fresh[at], keep_row, k, e);
-	if (rc == 0 && *goes_on && end == set->n_fresh && set->other_form)
-		rc = store_project_words(k->st, k->project, set->form, e);
+	k->rows = k->bytes = 0;
+	rc = first && anew ? store_project_words(k->st, k->project, k->form, e) : form_is(k, ours, e);
+	if (rc == 0 && *ours)
+		rc = anew ? keep_from_next(k, e) : keep_fresh(k, e);
+	if (rc == 0 && *ours && anew && k->done)
+		rc = store_project_words(k->st, k->project, k->of->form, e);
 	if (rc == 0)
 		rc = store_commit(k->st, e);
 	store_rollback(k->st);
@@ -383,25 +423,28 @@ static int keep_some(struct keeping *k, const struct example_set *set, const cha
 int examples_keep_words(const struct example_set *set, struct store *st, int64_t project, const struct label_config *config,
                         enum token_pattern pattern, bool (*goes_on)(void *arg), void *arg, struct err *e)
 {
-	struct keeping k = { .st = st, .project = project,
+	struct keeping k = { .st = st, .project = project, .of = set, .next = FIRST_ID,
+	                     .done = !set->other_form && set->n_fresh == 0,
 	                     .reading = { .config = config, .words = true, .pattern = pattern } };
-	char           form[sizeof set->form + 1];
 	bool           ours = true;
 	double         held_s = 0, since;
 	int            rc = 0;
 
-	/* While they are made anew nobody is to use them. */
-	snprintf(form, sizeof form, "%s%s", set->other_form ? "-" : "", set->form);
+	/* While they are made anew nobody is to use them, and nobody else makes them so. */
+	if (set->other_form)
+		snprintf(k.form, sizeof k.form, "-%s %08x%08x", set->form, randombytes_random(), randombytes_random());
+	else
+		snprintf(k.form, sizeof k.form, "%s", set->form);
 	k.reading.set = &k.set;
 	arena_init(&k.reading.scratch, (size_t)1 << 30);
-	for (size_t at = 0; rc == 0 && ours && (at < set->n_fresh || (at == 0 && set->other_form)); at += KEEP_ROWS) {
+	for (bool first = true; rc == 0 && ours && !k.done; first = false) {
 		if (!goes_on(arg)) {
 			rc = err_set(e, ERR_STOPPED, "told to stop");
 			break;
 		}
 		store_leave_turn(held_s);
 		since = clock_monotonic();
-		rc = keep_some(&k, set, form, at, &ours, e);
+		rc = keep_some(&k, first, &ours, e);
 		held_s = clock_monotonic() - since;
 	}
 	arena_clear(&k.reading.scratch);

@@ -12,9 +12,9 @@
  * its text: in lower case, a space between.  The store keeps them beside the annotation
  * (columns words and label), so that a training reads and cuts only what is new since the
  * last one; a trigger forgets them where the annotation or its task changes, and they
- * count for nothing where the config, the token pattern or the Unicode data is another
- * than they were made with (project.words_form).  A training that finds them and one that
- * does not read the same examples.
+ * count for nothing where the config, the token pattern, the Unicode data or WORDS_FORMAT
+ * (examples.c) is another than they were made with (project.words_form).  A training that
+ * finds them and one that does not read the same examples.
  */
 #ifndef EXAMPLES_H
 #define EXAMPLES_H

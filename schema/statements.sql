@@ -108,10 +108,14 @@ SELECT max(id) FROM annotation WHERE project = ?1 AND id < 0;
 
 -- annotation_examples: ?1 project, ?2 1: words where they were kept, else 0, ?3 first id, ?4 last.
 -- Where there are words the task is not looked at: its end would have been theirs.
+-- For one annotation its task's ground truth is asked for, for more all ground truths once.
 SELECT a.id, a.task, a.result, a.was_cancelled, a.completed_by,
-       a.ground_truth = 0 AND a.task IN (SELECT g.task FROM annotation g
-              WHERE g.project = ?1 AND g.ground_truth = 1 AND g.deleted = 0 AND g.was_cancelled = 0),
-       t.data, CASE WHEN ?2 THEN a.words END, a.label
+       a.ground_truth = 0 AND CASE WHEN ?3 = ?4
+            THEN EXISTS (SELECT 1 FROM annotation g
+              WHERE g.project = ?1 AND g.task = a.task AND g.ground_truth = 1 AND g.deleted = 0 AND g.was_cancelled = 0)
+            ELSE a.task IN (SELECT g.task FROM annotation g
+              WHERE g.project = ?1 AND g.ground_truth = 1 AND g.deleted = 0 AND g.was_cancelled = 0) END,
+       t.data, CASE WHEN ?2 THEN a.words END, CASE WHEN ?2 AND a.words IS NOT NULL THEN a.label END
   FROM annotation a LEFT JOIN task t
     ON t.project = a.project AND t.id = CASE WHEN ?2 AND a.words IS NOT NULL THEN NULL ELSE a.task END AND t.deleted = 0
  WHERE a.project = ?1 AND a.id BETWEEN ?3 AND ?4 AND a.deleted = 0 AND (t.id IS NOT NULL OR (?2 AND a.words IS NOT NULL))

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -501,6 +502,140 @@ static void two_trainers_do_not_mix_their_words(void **state)
 	}
 }
 
+/* A trainer that stood still while another, of another form, read and kept one more. */
+static void a_late_keeping_leaves_no_words_of_another_form(void **state)
+{
+	struct example_set early, set;
+
+	(void)state;
+	early = words_in(TOKEN_WORD);
+	put(200, 200, "x y of another z pattern", "good", false, false);
+	set = words_in(TOKEN_WORD1);
+	keep(&set, TOKEN_WORD1);
+	examples_clear(&set);
+	keep(&early, TOKEN_WORD);
+	examples_clear(&early);
+	same_as_anew(0);
+}
+
+/* Another form came between, and a third trainer has begun anew with this one. */
+static bool taken_over(void *arg)
+{
+	int *turn = arg;
+
+	if ((*turn)++ == 2) {
+		struct example_set set = words_in(TOKEN_WORD);
+		struct err         e = { 0 };
+		int                left = 1;
+
+		sql("UPDATE annotation SET words = 'of another form' WHERE id BETWEEN 700 AND 800");
+		assert_int_equal(examples_keep_words(&set, st, row, config, TOKEN_WORD, times, &left, &e), -1);
+		examples_clear(&set);
+	}
+	return true;
+}
+
+static void a_keeping_that_was_taken_over_does_not_end_the_other(void **state)
+{
+	struct example_set set;
+	struct err         e = { 0 };
+	int                turn = 0;
+
+	(void)state;
+	label_many();
+	set = words_in(TOKEN_WORD);
+	must(examples_keep_words(&set, st, row, config, TOKEN_WORD, taken_over, &turn, &e), &e);
+	examples_clear(&set);
+	assert_int_equal(turn, 3);
+	set = words_in(TOKEN_WORD);
+	assert_true(set.other_form);
+	examples_clear(&set);
+}
+
+static bool count_turns(void *arg)
+{
+	++*(int *)arg;
+	return true;
+}
+
+/* A webhook waits for one transaction. */
+static void long_texts_are_kept_a_few_at_a_time(void **state)
+{
+	(void)state;
+	for (int other = 0; other < 2; other++) {
+		struct example_set set;
+		struct err         e = { 0 };
+		int                turns = 0;
+
+		sql(other ? "UPDATE annotation SET words = NULL" : "UPDATE task SET data = json_object('text', replace(hex(zeroblob(50000)), '00', 'ab '))");
+		set = words_in(TOKEN_WORD);
+		assert_int_equal(set.other_form, other == 0);
+		must(examples_keep_words(&set, st, row, config, TOKEN_WORD, count_turns, &turns, &e), &e);
+		examples_clear(&set);
+		assert_int_equal(turns, 3);            /* 4, 4 and 2 */
+		assert_int_equal(count("SELECT count(*) FROM annotation WHERE length(words) > 100000"), countof(texts));
+	}
+	same_as_anew(0);
+}
+
+static double seconds_to_keep(void)
+{
+	struct example_set set = words_in(TOKEN_WORD);
+	clock_t            began = clock();
+
+	keep(&set, TOKEN_WORD);
+	examples_clear(&set);
+	return (double)(clock() - began) / CLOCKS_PER_SEC;
+}
+
+/* They were all read for each annotation: 2.6 s in one transaction where 6,000 were so. */
+static void ground_truths_are_not_read_for_each_annotation(void **state)
+{
+	double without, with;
+
+	(void)state;
+	label_many();
+	without = seconds_to_keep();
+	sql("WITH n (i) AS (SELECT 2001 UNION ALL SELECT i + 1 FROM n WHERE i < 22000) INSERT INTO annotation "
+	    "(project, id, task, result, ground_truth, event, words, label) SELECT 1, i, i, '[]', 1, 1, 'word', 'good' FROM n;"
+	    "UPDATE annotation SET words = NULL WHERE id < 2000");
+	with = seconds_to_keep();
+	if (with > 20 * without + 0.1)
+		fail_msg("%.3f s in place of %.3f", with, without);
+}
+
+/* Damage: no trigger saw it. */
+static void a_damaged_result_is_left_out_though_its_label_was_kept(void **state)
+{
+	struct example_set set;
+	struct err         e = { 0 };
+
+	(void)state;
+	keep_all();
+	sql("DROP TRIGGER annotation_changed; UPDATE annotation SET result = '[{\"from_name\":\"label' WHERE id = 1");
+	set = words_in(TOKEN_WORD1);
+	assert_int_equal(set.n, countof(texts) - 1);
+	assert_int_equal(set.n_empty, 1);
+	examples_clear(&set);
+	must(examples_read(&set, st, row, config, true, &e), &e);
+	assert_int_equal(set.n, countof(texts) - 1);
+	examples_clear(&set);
+}
+
+/* How they were read is a part of it, which a later prelabel counts up. */
+static void words_of_another_format_count_for_nothing(void **state)
+{
+	struct example_set set;
+
+	(void)state;
+	keep_all();
+	assert_int_equal(count("SELECT words_form GLOB '1 word [0-9]*' FROM project"), 1);
+	sql("UPDATE project SET words_form = '2' || substr(words_form, 2)");
+	set = words_in(TOKEN_WORD);
+	assert_true(set.other_form);
+	examples_clear(&set);
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -529,6 +664,12 @@ int main(void)
 		ON_A_STORE(a_keeping_that_was_cut_short_counts_for_nothing),
 		ON_A_STORE(what_changes_meanwhile_is_kept_as_it_is_then),
 		ON_A_STORE(two_trainers_do_not_mix_their_words),
+		ON_A_STORE(a_late_keeping_leaves_no_words_of_another_form),
+		ON_A_STORE(a_keeping_that_was_taken_over_does_not_end_the_other),
+		ON_A_STORE(long_texts_are_kept_a_few_at_a_time),
+		ON_A_STORE(ground_truths_are_not_read_for_each_annotation),
+		ON_A_STORE(a_damaged_result_is_left_out_though_its_label_was_kept),
+		ON_A_STORE(words_of_another_format_count_for_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);
