@@ -26,7 +26,6 @@ struct reading {
 	const struct label_config *config;
 	bool                       any_example;
 	bool                       words;        /* in place of texts */
-	bool                       all_fresh;    /* those that teach nothing, too */
 	enum token_pattern         pattern;
 	struct arena               scratch;
 	crypto_generichash_state   hash;
@@ -249,8 +248,6 @@ static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 	struct labels       labels = { NULL, 0 };
 	int                 rc;
 
-	if (r->all_fresh && add_fresh(set, row->annotation, e) < 0)
-		return -1;
 	if (left_out(r, row))
 		return 0;
 	if ((rc = labels_of(r, row, &labels, e)) < 0)
@@ -261,7 +258,7 @@ static int take_row(void *arg, const struct labelled_row *row, struct err *e)
 		ex.label = span_of(r->config->choices->labels[labels.at[0]].name);
 	if (text_of(r, row, &text, e) < 0 || copy(set, text, &ex.text, e) < 0)
 		return -1;
-	if (r->words && row->words.p == NULL && !r->all_fresh && add_fresh(set, row->annotation, e) < 0)
+	if (r->words && row->words.p == NULL && add_fresh(set, row->annotation, e) < 0)
 		return -1;
 	if (ex.label.p != NULL) {
 		if (hash_example(r, ex.text, &labels, e) < 0)
@@ -311,7 +308,7 @@ int examples_read_words(struct example_set *set, struct store *st, const struct 
 	snprintf(set->form, sizeof set->form, "%d %s %u %.*s", WORDS_FORMAT, env_token_pattern_name(pattern),
 	         tokenize_unicode(), (int)p->config_hash.len, p->config_hash.p == NULL ? "" : p->config_hash.p);
 	kept = span_is(p->words_form, set->form);
-	r.all_fresh = set->other_form = !kept;
+	set->other_form = !kept;
 	return read_all(&r, st, p->row, kept, e);
 }
 

@@ -34,7 +34,7 @@ struct example_set {
 	/* Of words: what examples_keep_words() has to do. */
 	char            form[128];              /* how they are made; "" for texts */
 	bool            other_form;             /* what was kept is of another one, or nothing was */
-	int64_t        *fresh;                  /* [n_fresh] annotations that were read whole */
+	int64_t        *fresh;                  /* [n_fresh] examples' annotations that were read whole */
 	size_t          n_fresh, cap_fresh;
 };
 

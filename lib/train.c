@@ -416,6 +416,13 @@ static void evaluate(struct run *r, const struct material *m, int64_t version)
 		}
 }
 
+/* To a job that waits it gives no way: that one is faster for it. */
+static bool not_stopped(void *arg)
+{
+	(void)arg;
+	return !stopped;
+}
+
 /* What was new is read and cut once: the next training finds it so. */
 static void keep_words(struct run *r, const struct material *m)
 {
@@ -423,7 +430,7 @@ static void keep_words(struct run *r, const struct material *m)
 
 	r->step = "keeping words";
 	if (m->set.form[0] != '\0' &&
-	    examples_keep_words(&m->set, r->st, r->lease.project, m->config, m->settings.token_pattern, goes_on, r, &why) < 0 &&
+	    examples_keep_words(&m->set, r->st, r->lease.project, m->config, m->settings.token_pattern, not_stopped, NULL, &why) < 0 &&
 	    why.code != ERR_STOPPED)
 		log_line(LOG_INFO, "job %lld: the next training reads all anew: %s", (long long)r->lease.job, why.msg);
 }
