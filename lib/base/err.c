@@ -62,6 +62,8 @@ int (err_memory)(struct err *e)
 
 void err_clear(struct err *e)
 {
+	if (e == NULL)
+		return;
 	e->code = ERR_OK;
 	e->msg[0] = '\0';
 }

@@ -60,7 +60,7 @@ size_t err_obeyed(const char *p);
 /* The usual message for an allocation that failed.  Returns -1. */
 int err_memory(struct err *e);
 
-void err_clear(struct err *e);
+void err_clear(struct err *e);      /* NULL allowed */
 
 /* What they return, for compilers and analyzers that don't look into err.c. */
 static inline int err_failed(int rc)

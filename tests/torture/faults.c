@@ -532,6 +532,8 @@ void *dlopen(const char *name, int flags)
 	void      *so;
 
 	resolve();
+	if (spares_libraries && (flags & RTLD_NOLOAD) != 0)
+		return NULL;
 	within = was || spares_libraries;
 	so = real_dlopen(name, flags);
 	within = was;
@@ -540,14 +542,8 @@ void *dlopen(const char *name, int flags)
 
 int dlclose(void *so)
 {
-	const bool was = within;
-	int        rc;
-
 	resolve();
-	within = was || spares_libraries;
-	rc = real_dlclose(so);
-	within = was;
-	return rc;
+	return spares_libraries ? 0 : real_dlclose(so);
 }
 
 /* ---- time --------------------------------------------------------------------------------------- */

@@ -41,7 +41,8 @@ void faults_share(void);
 /* Calls of this process count no more (or again): it looks on. */
 void faults_aside(bool aside);
 
-/* No call fails that is made to open or close a shared library, nor is it counted. */
+/* No call fails that is made to open a shared library, nor is it counted; it stays open,
+ * which those who ask are not told. */
 void faults_spare_libraries(void);
 
 /* Call number `point` (from 0) of those to come fails; with `on` all of its sort behind it

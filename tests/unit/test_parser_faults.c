@@ -144,6 +144,22 @@ static void each_allocation_of_a_config_fails_in_turn(void **state)
 	assert_int_equal(n_stuck, 4 * 10);             /* opening, eight names, closing */
 }
 
+/* Who asks only whether it can be read is told of no reason. */
+static void nobody_is_told_that_it_did_not_close(void **state)
+{
+	(void)state;
+	for (long at = 0; !stuck; at++) {
+		assert_true(at < 100);
+		fault_arm(at);
+		(void)parse(SPAN("<View/>"), NULL, NULL);
+		fault_disarm();
+		if (stuck && strcmp(fault_name, "dlclose") != 0)
+			stuck = false;
+	}
+	stuck = false;
+	assert_int_equal(parse(SPAN("<View/>"), NULL, NULL), 0);
+}
+
 /* What was kept can't be read: the text is read instead, whatever is missing. */
 static void each_allocation_of_a_replay_fails_in_turn(void **state)
 {
@@ -467,6 +483,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_libxml2_that_is_not_there),
 		cmocka_unit_test(each_allocation_of_a_config_fails_in_turn),
+		cmocka_unit_test(nobody_is_told_that_it_did_not_close),
 		cmocka_unit_test(each_allocation_of_a_replay_fails_in_turn),
 		cmocka_unit_test(elements_without_room_are_refused),
 		cmocka_unit_test(what_libxml2_fails_at_is_told),
