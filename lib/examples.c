@@ -52,7 +52,8 @@ static bool is_whole(const struct labelled_row *row)
 {
 	struct span value;
 
-	return (row->label.p != NULL || json_check(row->result, &value, NULL) == 0) &&
+	/* What stands in place of a document was checked with it; else that is looked at. */
+	return ((row->words.p != NULL && row->label.p != NULL) || json_check(row->result, &value, NULL) == 0) &&
 	       (row->words.p != NULL || json_check(row->data, &value, NULL) == 0);
 }
 
