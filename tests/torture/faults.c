@@ -204,7 +204,7 @@ void faults_trace(void)
 void faults_trace_end(void (*each)(void *const frame[], int n))
 {
 	atomic_store(&tracing, false);
-	for (size_t i = 0; i < n_traced; i++)
+	for (size_t i = 0; each != NULL && i < n_traced; i++)
 		each(traced[i].frame, traced[i].n);
 }
 

@@ -31,6 +31,7 @@
 #include "actors.h"
 #include "faults.h"
 #include "process.h"
+#include "../unit/kept_words.h"
 
 #include "context.h"
 #include "evaluate.h"
@@ -135,6 +136,7 @@ struct scenario {
 };
 
 static int work_train(struct outcome *o);
+static int work_train_anew(struct outcome *o);
 static int work_due(struct outcome *o);
 static int work_sync(struct outcome *o);
 static int work_lines(struct outcome *o);
@@ -203,6 +205,7 @@ static const struct scenario scenarios[] = {
 	OF_STATUS("delete-older", "POST", "/delete", "", "{\"project\":\"1.1700000000\"}", false),
 	OF_STATUS("duplicate-older", "POST", "/duplicate_model", "", "{\"project_src\":\"1.1700000000\",\"project_dst\":\"2.1700000000\"}", false),
 	{ "train", .steps = true, .work = work_train, .agent = NULL },
+	{ "train-anew", .steps = true, .work = work_train_anew, .agent = NULL },
 	{ "train-queued", .steps = true, .work = work_due, .agent = NULL },
 	{ "export", .steps = true, .work = work_sync, .agent = NULL },
 	{ "import-lines", .work = work_lines, .agent = NULL },
@@ -470,10 +473,10 @@ static void put_template(void)
  * as the first would have. */
 #define TABLE(what, from) "(SELECT group_concat(l, x'0a') FROM (SELECT " what " AS l " from "))"
 #define CORE \
-	"coalesce(" TABLE("p.id||' '||coalesce(title,'-')||' '||coalesce(config_hash,'-')||' '||coalesce(config_elements,'-')||' '||coalesce(labels,'-')||' '||" \
+	"coalesce(" TABLE("p.id||' '||coalesce(title,'-')||' '||coalesce(words_form,'-')||' '||coalesce(config_hash,'-')||' '||coalesce(config_elements,'-')||' '||coalesce(labels,'-')||' '||" \
 	"coalesce(extra_params,'-')||' '||updates||' '||coalesce(reason,'-')", "FROM project p ORDER BY p.row") ",'')||x'0a'||" \
 	"coalesce(" TABLE("'task '||project||' '||id||' '||coalesce(data,'-')||' '||(deleted>0)", "FROM task ORDER BY project,id") ",'')||x'0a'||" \
-	"coalesce(" TABLE("'annotation '||project||' '||id||' '||coalesce(task,'-')||' '||coalesce(result,'-')||' '||was_cancelled||deleted", \
+	"coalesce(" TABLE("'annotation '||project||' '||id||' '||coalesce(task,'-')||' '||coalesce(result,'-')||' '||was_cancelled||deleted||' '||coalesce(words,'-')||' '||coalesce(label,'-')", \
 	"FROM annotation ORDER BY project,id") ",'')||x'0a'||" \
 	"'damaged '||(SELECT count(*) FROM model_version WHERE damaged)"
 #define COUNTERS \
@@ -509,6 +512,25 @@ static int schema_of(void)
 	return version;
 }
 
+static void look_at_words(void)
+{
+	struct store *st;
+	struct err    e = { 0 };
+	int64_t       row;
+	const char   *wrong;
+
+	if (store_open(&st, scratch, 1000, &e) < 0) {
+		blame("the store can't be opened: %s", e.msg);
+		return;
+	}
+	if (store_project_find(st, 1, STORE_NULL, &row, &e) == 0) {
+		wrong = kept_words_wrong(st, row, server.env.token_pattern, NULL);
+		if (wrong[0] != '\0')
+			blame("%s", wrong);
+	}
+	store_close(st);
+}
+
 /* Looks at the store as another program would: it must be free to be written to. */
 static void dump(bool whole, char out[TEXT_BYTES])
 {
@@ -536,6 +558,8 @@ static void dump(bool whole, char out[TEXT_BYTES])
 	else
 		snprintf(out, TEXT_BYTES, "%s", text);
 	sqlite3_finalize(s);
+	if (whole)
+		look_at_words();
 }
 
 /* ---- one request ----------------------------------------------------------------------------------- */
@@ -710,6 +734,13 @@ static int train_it(struct store *st, int64_t row, struct outcome *o)
 
 static int work_train(struct outcome *o)
 {
+	return with_store(o, train_it);
+}
+
+/* By another token pattern, so that all that was kept of annotations counts for nothing. */
+static int work_train_anew(struct outcome *o)
+{
+	server.env.token_pattern = TOKEN_WORD1;
 	return with_store(o, train_it);
 }
 
@@ -1358,6 +1389,8 @@ static void fill(void)
 		if (train_run(st, &server.env, row_of(st, id, &e), &opt, &r, &e) < 0 || r.state != JOB_DONE)
 			blame("the store can't be filled: %s%s", e.msg, r.note);
 	store_close(st);
+	/* What is not read yet: the next training keeps its words. */
+	ask_plain(&w, webhook_main, "POST", "/webhook", CREATED(5, "good food, friendly", "good"));
 	serving_clear();
 	server.env.ls_key = key;
 }
