@@ -1,5 +1,6 @@
 /* world.c - a backend of request handlers on the disk of disk.h, and what there is to say about a store. */
 #include "world.h"
+#include "../unit/kept_words.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -438,6 +439,24 @@ int64_t look_int(const char *sql)
 	return strtoll(text, NULL, 10);
 }
 
+/* Of each project; where the store can't be opened, others say so. */
+static const char *words_wrong(void)
+{
+	struct store *st;
+	int64_t       rows[8];
+	size_t        n = 0;
+	const char   *wrong = "";
+
+	if (look_int("SELECT count(*) FROM annotation WHERE words IS NOT NULL") <= 0 || store_open(&st, world_dir, 50, NULL) < 0)
+		return "";
+	for (int64_t id = 1; id <= 3; id++)
+		n += store_project_find(st, id, STORE_NULL, &rows[n], NULL) == 0;
+	for (size_t i = 0; i < n && wrong[0] == '\0'; i++)
+		wrong = kept_words_wrong(st, rows[i], world_env.token_pattern, NULL);
+	store_close(st);
+	return wrong;
+}
+
 const char *state_wrong(void)
 {
 	static const struct {
@@ -469,5 +488,5 @@ const char *state_wrong(void)
 			snprintf(wrong, sizeof wrong, "%s: %.150s", rules[i].what, got);
 	}
 	sqlite3_close(db);
-	return wrong;
+	return wrong[0] == '\0' ? words_wrong() : wrong;
 }

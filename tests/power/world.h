@@ -76,8 +76,8 @@ bool state_same(const struct state *a, const struct state *b);
 /* A connection of our own to what is on the disk; NULL: it can't be opened. */
 sqlite3 *look(void);
 bool     state_read(struct state *s);
-/* integrity_check, foreign keys, the counter equal to the changes, no model without parts;
- * "" or what is wrong. */
+/* integrity_check, foreign keys, the counter equal to the changes, no model without parts,
+ * no words but those of the texts; "" or what is wrong. */
 const char *state_wrong(void);
 int64_t     look_int(const char *sql);         /* -1: no answer */
 
