@@ -8,7 +8,9 @@ N (3) histories of A (200) actions each: world.py says what Label Studio's state
 and what it sends, lossy.py drops, delays and repeats that, and prelabel's processes are killed
 (-9) on the way.  After the next training (by START_TRAINING, by `prelabel train --full`, after `prelabel
 sync`, after a start) the store holds what the export holds, annotation by annotation, and
-the model is, byte by byte, the one of a fresh store that saw the export alone.  History k of
+the model is, byte by byte, the one of a fresh store that saw the export alone.  Before that, a
+training has kept what it read of annotations (lib/examples.h), and then tasks and annotations
+are edited, or the token pattern becomes another.  History k of
 seed S is that of seed S + k: a failure names it, and `run.py 1 --seed THAT` repeats its
 actions and the fate of its webhooks (not the instants of its kills).
 
@@ -112,12 +114,24 @@ class History:
             self.proxy.to = self.b.host, self.b.port
             self.live()
             self.settle()
+            self.outdate(env)
+            self.settle()
             self.end(env)
 
     def ls(self, method, path, body):
         """A request of Label Studio's machine learning side, through the proxy; what it answers is of no interest here."""
         with contextlib.suppress(OSError):
             self.proxy.forward(method, path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    def act(self, name=None):
+        with self.studio.lock:
+            _, events = self.world.step(name)
+        for e in events:
+            if e["action"] == "START_TRAINING":
+                self.ls("POST", "/webhook", e)
+            else:
+                self.sent.append(e)
+                self.proxy.webhook("/webhook", json.dumps(e).encode(), {"Content-Type": "application/json"})
 
     def live(self):
         """Some tasks are annotated before the backend is connected; then everything happens."""
@@ -126,14 +140,7 @@ class History:
         self.ls("POST", "/setup", self.world.setup_body())
         at = set(self.rng.sample(range(self.n), KILLS))
         for i in range(self.n):
-            with self.studio.lock:
-                name, events = self.world.step()
-            for e in events:
-                if e["action"] == "START_TRAINING":
-                    self.ls("POST", "/webhook", e)
-                else:
-                    self.sent.append(e)
-                    self.proxy.webhook("/webhook", json.dumps(e).encode(), {"Content-Type": "application/json"})
+            self.act()
             if self.rng.random() < 0.1:         # a task is opened
                 self.ls("POST", "/setup", self.world.setup_body())
                 self.ls("POST", "/predict", self.world.predict_body(["a text"]))
@@ -171,6 +178,20 @@ class History:
         if not wait_for(self.b.alive, 10):
             self.again()
         self.proxy.flush()
+
+    def outdate(self, env):
+        """What a training kept of the annotations is not what the next one has to read."""
+        b = self.b
+        self.act("start_training")
+        wait_for(lambda: idle(b) and b.db("SELECT 1 FROM project WHERE words_form NOT LIKE '-%'"), TRAIN_S)
+        for _ in range(8):
+            self.act("edit_task")
+            self.act("update")
+        if self.seed % 2:                       # else all would be read anew
+            return
+        b.stop()
+        env["TOKEN_PATTERN"] = b.env["TOKEN_PATTERN"] = "word1"
+        b.start()
 
     def end(self, env):
         way, b, w = self.seed % 4, self.b, self.world
