@@ -318,6 +318,15 @@ static int do_examples(struct store *st, struct err *e)
 	n_seen = 0;
 	return store_examples(st, busy, false, INT64_MIN + 1, INT64_MAX, see_example, NULL, e) < 0 ? -1 : n_seen;
 }
+/* Those that have words come without their tasks. */
+static int do_words(struct store *st, struct err *e)
+{
+	if (store_project_words(st, busy, "another form", e) < 0 || store_annotation_words(st, busy, 1, SPAN("two words"), SPAN("good"), e) < 0 ||
+	    store_annotation_words(st, busy, 2, (struct span){ NULL, 0 }, (struct span){ NULL, 0 }, e) < 0)
+		return -1;
+	n_seen = 0;
+	return store_examples(st, busy, true, 1, 2, see_example, NULL, e) < 0 ? -1 : n_seen;
+}
 static int do_report(struct store *st, struct err *e)
 {
 	n_seen = 0;
@@ -422,7 +431,8 @@ static const struct scenario {
 	{ "projects", do_projects, .alone = false }, { "settings", do_settings, .alone = false },
 	{ "delete", do_delete, .alone = false }, { "events", do_events, .alone = false }, { "tasks", do_tasks, .alone = false },
 	{ "annotations", do_annotations, .alone = false }, { "deletions", do_deletions, .alone = false },
-	{ "ids", do_ids, .alone = false }, { "examples", do_examples, .alone = false }, { "queue", do_queue, .alone = false },
+	{ "ids", do_ids, .alone = false }, { "examples", do_examples, .alone = false },
+	{ "words", do_words, .alone = false }, { "queue", do_queue, .alone = false },
 	{ "jobs", do_jobs, .alone = false }, { "take", do_take, .alone = false }, { "renew", do_renew, .alone = false },
 	{ "return", do_return, .alone = false }, { "retry", do_retry, .alone = false }, { "finish", do_finish, .alone = false },
 	{ "publish", do_publish, .alone = false }, { "versions", do_versions, .alone = false },
@@ -470,6 +480,7 @@ static void fill(struct store *st)
 	must(store_project_config(st, busy, SPAN("<View/>"), "hash", "label", "text", SPAN("[]"), "none", false, SPAN("[]"), &e), &e);
 	must(store_project_title(st, busy, SPAN("title"), &e), &e);
 	must(store_project_extra(st, busy, SPAN("{}"), &e), &e);
+	must(store_project_words(st, busy, "form", &e), &e);
 	must(store_fetch_failed(st, busy, "why", &e), &e);
 	must(store_event_add(st, busy, "webhook", "x", &event, &e), &e);
 	for (int i = 1; i <= MANY; i++) {

@@ -20,6 +20,7 @@
 #include "store/store.h"
 #include "train.h"
 #include "faults.h"
+#include "kept_words.h"
 
 #include <sqlite3.h>
 #include <stdio.h>
@@ -74,6 +75,10 @@ FAILING(int, -1, store_history_prune, (struct store *st, int64_t p, int64_t keep
 FAILING(int, -1, label_config_replay, (struct label_config **c, struct span xml, struct span elements, struct err *e), c, xml, elements, e)
 FAILING(int, -1, examples_read, (struct example_set *set, struct store *st, int64_t p, const struct label_config *c, bool any, struct err *e),
         set, st, p, c, any, e)
+FAILING(int, -1, examples_read_words, (struct example_set *set, struct store *st, const struct project *p, const struct label_config *c,
+        enum token_pattern pattern, struct err *e), set, st, p, c, pattern, e)
+FAILING(int, -1, examples_keep_words, (const struct example_set *set, struct store *st, int64_t p, const struct label_config *c,
+        enum token_pattern pattern, bool (*keep_going)(void *arg), void *arg, struct err *e), set, st, p, c, pattern, keep_going, arg, e)
 FAILING(struct example *, NULL, examples_labelled, (const struct example_set *set, struct err *e), set, e)
 FAILING(int, -1, example_labels, (const struct example *ex, const struct label_config *c, struct arena *a, const uint32_t **labels, size_t *n,
         struct err *e), ex, c, a, labels, n, e)
@@ -200,6 +205,8 @@ static size_t chosen_kinds(const struct label_config *config, const char *names,
 #define store_history_prune   faulty_store_history_prune
 #define label_config_replay   faulty_label_config_replay
 #define examples_read         faulty_examples_read
+#define examples_read_words   faulty_examples_read_words
+#define examples_keep_words   faulty_examples_keep_words
 #define examples_labelled     faulty_examples_labelled
 #define example_labels        faulty_example_labels
 #define serving_version       faulty_serving_version
@@ -252,10 +259,12 @@ static const struct scenario {
 	bool                 running;            /* another trainer is at work */
 	bool                 multiple;
 	bool                 trained;            /* before, with all there is */
+	bool                 texts;              /* the kinds look at more than words */
 	enum err_code        no_export;          /* Label Studio is not well */
 } scenarios[] = {
 	{ "updates", "updates", .opt = { .foreground = false } },
 	{ "multiple", "updates", .opt = { .foreground = false }, .multiple = true },
+	{ "texts", "updates", .opt = { .foreground = false }, .texts = true },
 	{ "command", NULL, .opt = { .foreground = true, .show = shown } },
 	{ "due", "updates", .opt = { .foreground = false }, .due = true },
 	{ "start", "start", .opt = { .foreground = false }, .key = true },
@@ -270,6 +279,8 @@ static const struct scenario {
 	{ "waiting", "updates", .opt = { .foreground = true }, .running = true },
 	{ "waiting-shown", "updates", .opt = { .foreground = true, .show = shown }, .running = true },
 };
+
+static const struct model_kind odd;
 
 static int64_t label_one(struct store *st, int64_t project, int64_t id, const char *text, const char *result)
 {
@@ -310,6 +321,8 @@ static struct store *fresh(const struct scenario *s, int64_t *project)
 	stopped = 0;
 	ahead_s = 0;
 	settings.ls_key = s->key ? "key" : NULL;
+	kinds[0] = &odd;
+	n_kinds = s->texts;
 	for (size_t i = 0; i < countof(ends); i++) {
 		snprintf(path, sizeof path, "%s/" STORE_FILE "%s", dir, ends[i]);
 		unlink(path);
@@ -359,6 +372,16 @@ static int64_t number(const char *sql)
 	return n;
 }
 
+/* Those that are kept are right, and all but so many are. */
+static void words_are(struct store *st, const struct scenario *s, int64_t project, long at, size_t left)
+{
+	size_t      fresh;
+	const char *wrong = kept_words_wrong(st, project, settings.token_pattern, &fresh);
+
+	if (wrong[0] != '\0' || fresh > left)
+		fail_msg("%s, call %ld (%s): %s, %zu are not kept", s->name, at, fault_name, wrong, fresh);
+}
+
 /* Another program can write at once, and the next training does its work. */
 static void all_is_well(const struct scenario *s, struct store *st, int64_t project, long at)
 {
@@ -371,13 +394,15 @@ static void all_is_well(const struct scenario *s, struct store *st, int64_t proj
 	if (store_begin(other, &e) < 0)
 		fail_msg("%s, call %ld (%s): a transaction stays open", s->name, at, fault_name);
 	store_rollback(other);
-	store_close(other);
+	words_are(other, s, project, at, 4);
 	stopped = 0;
 	ahead_s += 100000;                   /* behind all leases and pauses */
 	if (train_run(st, &settings, project, &opt, &result, &e) < 0 || result.state != JOB_DONE)
 		fail_msg("%s, call %ld (%s): then no training: %d, \"%s\" \"%s\"", s->name, at, fault_name, result.state, e.msg, result.note);
 	assert_int_equal(number("SELECT count(*) FROM train_job WHERE state IN ('queued', 'running')"), 0);
 	assert_int_equal(number("SELECT updates - updates_trained FROM project"), 0);
+	words_are(other, s, project, at, s->texts ? 4 : 0);
+	store_close(other);
 }
 
 /* false: that many calls there are not. */
