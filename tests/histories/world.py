@@ -35,7 +35,8 @@ class World(Project):
 
     def new_task(self, text=None):
         label = self.rng.choice(LABELS)
-        tid = self.task({"text": text if text is not None else review(label, self.rng.randrange(400)), "n": self.rng.randrange(9)})
+        # The last word has one letter: TOKEN_PATTERN decides whether it is one.
+        tid = self.task({"text": text if text is not None else review(label, self.rng.randrange(400)) + " " + label[0], "n": self.rng.randrange(9)})
         self.touch(tid)
         return tid
 
