@@ -452,7 +452,7 @@ static const char *words_wrong(void)
 	for (int64_t id = 1; id <= 3; id++)
 		n += store_project_find(st, id, STORE_NULL, &rows[n], NULL) == 0;
 	for (size_t i = 0; i < n && wrong[0] == '\0'; i++)
-		wrong = kept_words_wrong(st, rows[i], world_env.token_pattern, NULL);
+		wrong = kept_words_wrong(st, rows[i], (enum token_pattern)world_env.token_pattern, NULL);
 	store_close(st);
 	return wrong;
 }

@@ -524,7 +524,7 @@ static void look_at_words(void)
 		return;
 	}
 	if (store_project_find(st, 1, STORE_NULL, &row, &e) == 0) {
-		wrong = kept_words_wrong(st, row, server.env.token_pattern, NULL);
+		wrong = kept_words_wrong(st, row, (enum token_pattern)server.env.token_pattern, NULL);
 		if (wrong[0] != '\0')
 			blame("%s", wrong);
 	}

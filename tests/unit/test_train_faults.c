@@ -376,7 +376,7 @@ static int64_t number(const char *sql)
 static void words_are(struct store *st, const struct scenario *s, int64_t project, long at, size_t left)
 {
 	size_t      fresh;
-	const char *wrong = kept_words_wrong(st, project, settings.token_pattern, &fresh);
+	const char *wrong = kept_words_wrong(st, project, (enum token_pattern)settings.token_pattern, &fresh);
 
 	if (wrong[0] != '\0' || fresh > left)
 		fail_msg("%s, call %ld (%s): %s, %zu are not kept", s->name, at, fault_name, wrong, fresh);
