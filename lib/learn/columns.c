@@ -5,6 +5,7 @@
 #include "text/tfidf.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void columns_clear(struct columns *c)
 {
@@ -190,8 +191,8 @@ static int build_matrix(struct columns *c, const struct postings *p, const uint3
 		free(norm);
 		return err_memory(e);
 	}
-	for (size_t k = nnz; k < nnz + KERNELS_AHEAD; k++)
-		c->col_row[k] = c->row_col[k] = 0;
+	memset(c->col_row + nnz, 0, KERNELS_AHEAD * sizeof *c->col_row);
+	memset(c->row_col + nnz, 0, KERNELS_AHEAD * sizeof *c->row_col);
 	nnz = 0;
 	for (size_t g = 0; g < c->n_shared; g++) {
 		const struct posting *v = p->v + p->at[first[g]];
