@@ -53,7 +53,7 @@ static bool is_whole(const struct labelled_row *row)
 	struct span value;
 
 	/* What stands in place of a document was checked with it; else that is looked at. */
-	return ((row->words.p != NULL && row->label.p != NULL) || json_check(row->result, &value, NULL) == 0) &&
+	return (row->label.p != NULL || json_check(row->result, &value, NULL) == 0) &&
 	       (row->words.p != NULL || json_check(row->data, &value, NULL) == 0);
 }
 
@@ -97,7 +97,7 @@ static int labels_of(struct reading *r, const struct labelled_row *row, struct l
 	arena_reset(&r->scratch);
 	if (is_multiple(r->config)) {
 		rc = annotation_labels(row->result, r->config, &r->scratch, &outcome, &labels->at, &labels->n, e);
-	} else if (row->words.p != NULL && row->label.p != NULL) {
+	} else if (row->label.p != NULL) {
 		one.label = row->label;
 		outcome = ANNOTATION_LABEL;
 		rc = example_labels(&one, r->config, &r->scratch, &labels->at, &labels->n, e);
@@ -321,7 +321,7 @@ struct keeping {
 	struct store      *st;
 	int64_t            project;
 	const struct example_set *of;
-	char               form[sizeof ((struct example_set *)0)->form + 40];    /* that the words have meanwhile */
+	char               form[WORDS_FORM_MAX + 40];    /* that the words have meanwhile */
 	size_t             at;                /* of->fresh[at] is next; where all are made anew, `next` is */
 	int64_t            next;
 	size_t             rows, bytes;       /* in this transaction */

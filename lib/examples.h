@@ -23,6 +23,8 @@
 #include "models/model.h"
 #include "store/store.h"
 
+#define WORDS_FORM_MAX 128      /* bytes of project.words_form, its end included */
+
 struct example_set {
 	struct arena    arena;                  /* of the texts and labels */
 	struct example *v;                      /* [n] */
@@ -32,7 +34,7 @@ struct example_set {
 	char            hash[65];               /* BLAKE2b-256 of all that was taken, in its order */
 
 	/* Of words: what examples_keep_words() has to do. */
-	char            form[128];              /* how they are made; "" for texts */
+	char            form[WORDS_FORM_MAX];   /* how they are made; "" for texts */
 	bool            other_form;             /* what was kept is of another one, or nothing was */
 	int64_t        *fresh;                  /* [n_fresh] examples' annotations that were read whole */
 	size_t          n_fresh, cap_fresh;

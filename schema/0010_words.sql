@@ -2,7 +2,7 @@
 
 ALTER TABLE annotation ADD COLUMN words TEXT; -- its task's text as it is counted: words in lower case, a space between; NULL: not read yet
 ALTER TABLE annotation ADD COLUMN label TEXT; -- what it teaches, where one label may be chosen; NULL: see result
-ALTER TABLE project ADD COLUMN words_form TEXT; -- how words were made: token pattern, Unicode version, SHA-256 of the config; NULL: there are none
+ALTER TABLE project ADD COLUMN words_form TEXT; -- how words were made: format, token pattern, Unicode version, SHA-256 of the config; "-" before it: they are being made; NULL: there are none
 
 -- What they were read from has changed.
 CREATE TRIGGER annotation_changed AFTER UPDATE OF task, result, deleted ON annotation WHEN new.words IS NOT NULL BEGIN

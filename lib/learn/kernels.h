@@ -15,6 +15,7 @@
  * ones, the surplus being rows of v, too, whichever (those of what comes next). */
 #define KERNELS_AHEAD 8
 
+/* So many elements are summed up in single precision at most: a multiple of every width. */
 #define KERNELS_RUN 1024
 
 /* Rows or columns of a matrix: i has x[at[i] .. at[i + 1]), in the columns or rows index[]. */

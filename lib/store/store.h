@@ -192,8 +192,8 @@ int store_annotation_least(struct store *st, int64_t project, int64_t *id, struc
 
 /* Every annotation from `first` to `last` that is not deleted, by ascending id, with its
  * task's data.  With `words` those whose words were kept (store_annotation_words) have
- * them in place of the data.  Spans are valid during the call, p NULL: none; it returns 0
- * or -1 (stop, *e set). */
+ * them in place of the data, and their label, if one was kept.  Spans are valid during the
+ * call, p NULL: none; it returns 0 or -1 (stop, *e set). */
 struct labelled_row {
 	int64_t     annotation, task, completed_by;
 	struct span result, data, words, label;
