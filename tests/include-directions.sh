@@ -22,7 +22,7 @@ strangers() {
         sort -u | grep -vxE "$libc" | grep -vxE "$allowed"
 }
 
-libc='(assert|endian|getopt|malloc|ctype|dirent|dlfcn|endian|errno|fcntl|float|fenv|getopt|inttypes|limits|locale|malloc|math|netdb|poll|pthread|sched|setjmp|signal|spawn|std[a-z]+|string|strings|threads|time|unistd)\.h|(sys|netinet|arpa|net|linux)/[a-z_]+\.h'
+libc='(assert|endian|getopt|malloc|ctype|dirent|dlfcn|endian|errno|fcntl|float|fenv|getopt|inttypes|limits|locale|malloc|math|netdb|poll|pthread|sched|setjmp|signal|spawn|std[a-z]+|string|strings|threads|time|unistd)\.h|(sys|sys/platform|netinet|arpa|net|linux)/[a-z0-9_]+\.h'
 base='base/.*'
 text="$base|text/.*|uni[a-z]*\.h"
 learn="$base|learn/.*|text/.*"

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,12 +85,15 @@ static const char *given(const struct env_var *v)
 
 static const char *default_of(const struct env_var *v, char buf[64])
 {
-	long n;
+	cpu_set_t may_use;
+	int       n;
 
 	if (v->deflt == NULL || strcmp(v->deflt, PROCESSORS) != 0)
 		return v->deflt;
-	n = sysconf(_SC_NPROCESSORS_ONLN);
-	snprintf(buf, 64, "%ld", n < 1 ? 1 : n > 256 ? 256 : n);
+	/* Those of a container, where it was given some; and sysconf() reads files.  More
+	 * than a cpu_set_t holds (1,024) are an error. */
+	n = sched_getaffinity(0, sizeof may_use, &may_use) == 0 ? CPU_COUNT(&may_use) : 256;
+	snprintf(buf, 64, "%d", n > 256 ? 256 : n);
 	return buf;
 }
 

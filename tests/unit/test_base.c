@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/log.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -314,13 +315,34 @@ static void test_env_defaults(void **state)
 	assert_null(env.auth_pass);
 	assert_null(env.webhook_secret);
 	assert_int_equal(env.log_level, 1);
-	assert_true(env.workers >= 1);
 	assert_int_equal(env.threads, 4);
 	assert_int_equal(env.train_threads, 1);
 	assert_int_equal(env.token_pattern, TOKEN_WORD);
 	assert_int_equal(env.max_body_mb, 128);
 	assert_int_equal(env.keep_history, 1000);
 	assert_int_equal(env_body_max(&env), 134217728);
+}
+
+/* A container may have been given two of sixty-four. */
+static void workers_are_as_many_as_processors_that_may_be_used(void **state)
+{
+	struct env env;
+	struct err e = { 0 };
+	cpu_set_t  all, one;
+	size_t     cpu = 0;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+	while (!CPU_ISSET(cpu, &all))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	assert_int_equal(env_read(&env, &e), 0);
+	assert_int_equal(env.workers, CPU_COUNT(&all));
+	assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+	assert_int_equal(env_read(&env, &e), 0);
+	assert_int_equal(env.workers, 1);
+	assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
 }
 
 static void test_env_values(void **state)
@@ -674,6 +696,7 @@ int main(void)
 		cmocka_unit_test(test_buf_max), cmocka_unit_test(test_buf_huge), cmocka_unit_test(test_arena),
 		cmocka_unit_test(test_arena_large_first), cmocka_unit_test(test_arena_limits), cmocka_unit_test(test_clock),
 		cmocka_unit_test_setup(test_env_defaults, clear_env), cmocka_unit_test_setup(test_env_values, clear_env),
+		cmocka_unit_test_setup(workers_are_as_many_as_processors_that_may_be_used, clear_env),
 		cmocka_unit_test_setup(test_env_wrong, clear_env), cmocka_unit_test_setup(test_env_alias, clear_env),
 		cmocka_unit_test_setup(test_env_give, clear_env),
 		cmocka_unit_test_setup(test_env_pair, clear_env), cmocka_unit_test_setup(test_env_hostile, clear_env),
