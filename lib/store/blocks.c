@@ -5,7 +5,7 @@
 #include <sodium.h>
 
 #define ROOT_BYTES 32
-#define SUM_BYTES  8
+#define SUM_BYTES  crypto_shorthash_BYTES
 
 static size_t n_blocks(size_t part_len)
 {
@@ -17,9 +17,11 @@ size_t blocks_bytes(size_t part_len)
 	return ROOT_BYTES + n_blocks(part_len) * SUM_BYTES;
 }
 
-static void sum_of(const char *block, size_t n, unsigned char sum[crypto_generichash_BYTES_MIN])
+static void sum_of(const char *block, size_t n, unsigned char sum[SUM_BYTES])
 {
-	crypto_generichash(sum, crypto_generichash_BYTES_MIN, (const unsigned char *)block, n, NULL, 0);
+	static const unsigned char key[crypto_shorthash_KEYBYTES];      /* nothing is kept from anybody */
+
+	crypto_shorthash(sum, (const unsigned char *)block, n, key);
 }
 
 static void root_of(struct span list, const char *name, size_t part_len, unsigned char root[ROOT_BYTES])
@@ -37,13 +39,13 @@ static void root_of(struct span list, const char *name, size_t part_len, unsigne
 void blocks_sum(const char *name, struct span part, char *to)
 {
 	const size_t  n = n_blocks(part.len);
-	unsigned char sum[crypto_generichash_BYTES_MIN], root[ROOT_BYTES];
+	unsigned char root[ROOT_BYTES];
 
 	for (size_t i = 0; i < n; i++) {
 		const size_t left = part.len - i * BLOCK_BYTES;
 
-		sum_of(part.p + i * BLOCK_BYTES, left < BLOCK_BYTES ? left : BLOCK_BYTES, sum);
-		memcpy(to + ROOT_BYTES + i * SUM_BYTES, sum, SUM_BYTES);
+		sum_of(part.p + i * BLOCK_BYTES, left < BLOCK_BYTES ? left : BLOCK_BYTES,
+		       (unsigned char *)to + ROOT_BYTES + i * SUM_BYTES);
 	}
 	root_of((struct span){ to + ROOT_BYTES, n * SUM_BYTES }, name, part.len, root);
 	memcpy(to, root, ROOT_BYTES);
@@ -61,7 +63,7 @@ bool blocks_right(struct span sums, const char *name, size_t part_len)
 
 bool block_right(struct span sums, size_t i, const char *block, size_t n)
 {
-	unsigned char sum[crypto_generichash_BYTES_MIN];
+	unsigned char sum[SUM_BYTES];
 
 	sum_of(block, n, sum);
 	return memcmp(sum, sums.p + ROOT_BYTES + i * SUM_BYTES, SUM_BYTES) == 0;

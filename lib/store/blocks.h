@@ -5,8 +5,8 @@
  *   offset  bytes  meaning
  *        0     32  BLAKE2b-256 of the part's name and a NUL, its length as u64, little-endian,
  *                  and all that follows: checked before anything else is believed
- *       32      8  of each block of BLOCK_BYTES (the last is as long as what is left) the
- *                  first eight bytes of its BLAKE2b-128: as sharp as a CRC-64
+ *       32      8  of each block of BLOCK_BYTES (the last is as long as what is left) its
+ *                  SipHash-2-4 under the key of sixteen zeros: as sharp as a CRC-64
  */
 #ifndef STORE_BLOCKS_H
 #define STORE_BLOCKS_H

@@ -234,6 +234,19 @@ static int pragma(struct store *st, const char *sql, int *n, struct err *e)
 	return rc == SQLITE_ROW ? 0 : db_error(st->db, rc, e);
 }
 
+/* Of a store without a page, and of what VACUUM makes: with SQLite's map of pages, a block
+ * of a model's part is found without reading those before it, each of which says where
+ * the next one is.  The pragma acts where it is compiled; run, it would write the first
+ * page in a transaction of its own, with four syncs of the disk. */
+static int map_pages(struct store *st, struct err *e)
+{
+	sqlite3_stmt *s = NULL;
+	int           rc = sqlite3_prepare_v2(st->db, "PRAGMA auto_vacuum = INCREMENTAL", -1, &s, NULL);
+
+	sqlite3_finalize(s);
+	return rc == SQLITE_OK ? 0 : db_error(st->db, rc, e);
+}
+
 /* Where another is making the store, SQLite says at once that it is busy. */
 static int use_wal(struct store *st, struct err *e)
 {
@@ -383,10 +396,12 @@ static int open_immutable(struct store *st)
 	                       SQLITE_OPEN_URI, NULL);
 }
 
-/* A connection would begin with room for 20 pages, however few it may keep. */
-static void one_page_at_a_time(void)
+/* A connection would begin with room for 20 pages, however few it may keep; and each piece
+ * of memory would be counted, under a lock of the whole process. */
+static void configure(void)
 {
 	(void)sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 1);
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 
 int store_open(struct store **out, const char *model_dir, int busy_ms, struct err *e)
@@ -396,7 +411,7 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 	int                   rc;
 
 	*out = NULL;
-	pthread_once(&once, one_page_at_a_time);
+	pthread_once(&once, configure);
 	if (sodium_init() < 0)
 		return err_set(e, ERR_STORE, "libsodium can't be started");
 	if (make_folder(model_dir, e) < 0 || check_disk(model_dir, e) < 0)
@@ -423,7 +438,8 @@ int store_open(struct store **out, const char *model_dir, int busy_ms, struct er
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_LOOKASIDE, NULL, 512, 24);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 			sqlite3_db_config(st->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-			if ((st->immutable || use_wal(st, e) == 0) &&
+			if ((st->file.st_size > 0 || map_pages(st, e) == 0) &&
+			    (st->immutable || use_wal(st, e) == 0) &&
 			    exec(st, "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
 			             "PRAGMA cell_size_check = ON; PRAGMA secure_delete = ON;"
 			             "PRAGMA journal_size_limit = " WAL_BYTES_MAX ";", e) == 0 &&
@@ -717,7 +733,7 @@ int store_compact(struct store *st, struct err *e)
 {
 	int busy;
 
-	if (exec(st, "VACUUM", e) < 0 || pragma(st, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, e) < 0)
+	if (map_pages(st, e) < 0 || exec(st, "VACUUM", e) < 0 || pragma(st, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, e) < 0)
 		return -1;
 	return busy == 0 ? 0 : err_set(e, ERR_BUSY, "what was deleted is still in the journal: another program reads the store");
 }

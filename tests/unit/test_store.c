@@ -882,15 +882,16 @@ static void old_weights_go_and_the_one_in_force_stays(void **state)
 	store_close(st);
 }
 
-/* Bytes that this process wrote so far, to files or wherever; 0 where the kernel does not tell. */
-static int64_t written(void)
+/* What this process did so far, to files or wherever, "wchar:" for bytes written, "syscr:"
+ * for calls that read; 0 where the kernel does not tell. */
+static int64_t done_so_far(const char *what)
 {
 	FILE     *f = fopen("/proc/self/io", "r");
 	char      line[80];
 	long long n = 0;
 
 	while (f != NULL && fgets(line, sizeof line, f) != NULL)
-		if (strncmp(line, "wchar:", 6) == 0)
+		if (strncmp(line, what, 6) == 0)
 			n = atoll(line + 6);
 	if (f != NULL)
 		fclose(f);
@@ -919,16 +920,87 @@ static void a_version_is_written_once(void **state)
 		assert_int_equal(store_compact(st, &e), 0);          /* leaves an empty journal */
 		store_job_queue(st, p, "command", 1000, NULL, &e);
 		assert_int_equal(store_lease_take(st, p, 1000, &lease, &e), 0);
-		before = written();
+		before = done_so_far("wchar:");
 		assert_int_equal(store_begin(st, &e), 0);
 		assert_int_equal(store_version_publish(st, &lease, &v, &part, 1, 0, 10, 2, &e), 0);
 		assert_int_equal(store_commit(st, &e), 0);
 		store_sizes(st, &database, &wal);
 		assert_in_range(wal, SIZE, SIZE + SIZE / 10);
-		assert_true(written() - before < 2 * SIZE + SIZE / 5);
+		assert_true(done_so_far("wchar:") - before < 2 * SIZE + SIZE / 5);
 	}
 	assert_int_equal(number(st, "SELECT count(*) FROM model_part"), 2);
 	free(bytes);
+	store_close(st);
+}
+
+/* Plain CGI reads a part's blocks in each request.  Without a map of the pages, the last is
+ * behind all before it: 489 pages of this part. */
+static void a_block_is_read_without_those_before_it(void **state)
+{
+	enum { SIZE = 2000000, VERSIONS = 7 };
+	struct store  *st = fresh();
+	char          *bytes = calloc(1, SIZE);
+	struct version v[VERSIONS];
+	struct err     e = { 0 };
+	int64_t        p = project(st, 1, 1), before;
+
+	(void)state;
+	assert_non_null(bytes);
+	assert_int_equal(number(st, "PRAGMA auto_vacuum"), 2);
+	/* From the third on they take the pages that one before gave up. */
+	for (int i = 0; i < VERSIONS; i++) {
+		const struct version_part part = { "kind/weights", { bytes, SIZE } };
+		struct lease              lease;
+
+		v[i] = (struct version){ .kind = SPAN("kind"), .formats = SPAN("1"), .labels = SPAN("[]"),
+			.examples_hash = SPAN("hash"), .token_pattern = SPAN("word"), .created_s = 1000 };
+		store_job_queue(st, p, "command", 1000, NULL, &e);
+		assert_int_equal(store_lease_take(st, p, 1000, &lease, &e), 0);
+		assert_int_equal(store_begin(st, &e), 0);
+		assert_int_equal(store_version_publish(st, &lease, &v[i], &part, 1, 0, 10, 2, &e), 0);
+		assert_int_equal(store_commit(st, &e), 0);
+	}
+	store_close(st);
+	for (int i = VERSIONS - 2; i < VERSIONS; i++) {
+		struct partial *s;
+
+		if (store_open(&st, dir, 100, &e) < 0)
+			fail_msg("%s", e.msg);
+		assert_int_equal(store_part_open(st, v[i].row, "kind/weights", &s, &e), 0);
+		before = done_so_far("syscr:");
+		assert_int_equal(partial_need(s, SIZE - 1, 1, &e), 0);
+		assert_true(done_so_far("syscr:") - before < 100);
+		store_part_close(s);
+		store_close(st);
+	}
+	free(bytes);
+}
+
+/* A store of before there was the map has it when it is compacted. */
+static void an_older_store_gets_the_map_of_its_pages(void **state)
+{
+	struct store *st = fresh(), person = { .db = NULL };
+	struct err    e = { 0 };
+	char          path[8192];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s", st->path);
+	store_close(st);
+	unlink(path);
+	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(person.db, schema_sql[0], NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(person.db, "PRAGMA user_version = 1", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(person.db);
+	if (store_open(&st, dir, 100, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(number(st, "PRAGMA auto_vacuum"), 0);
+	project(st, 1, 1);
+	assert_int_equal(store_compact(st, &e), 0);
+	store_close(st);
+	if (store_open(&st, dir, 100, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(number(st, "PRAGMA auto_vacuum"), 2);
+	assert_int_equal(number(st, "SELECT count(*) FROM project"), 1);
 	store_close(st);
 }
 
@@ -1161,6 +1233,61 @@ static void each_block_has_its_checksum(void **state)
 	}
 }
 
+/* As another implementation of both hashes has them: what is stored outlives this program. */
+static void sums_are_those_of_the_layout(void **state)
+{
+	static const unsigned char expected[] = {
+		0x77, 0x9b, 0x77, 0x10, 0x16, 0x7d, 0xf9, 0x20, 0x3e, 0x6e, 0xe0, 0xe0, 0xc9, 0x05, 0x4e, 0x05,
+		0xb6, 0xd7, 0x95, 0x73, 0x29, 0xbc, 0x68, 0x08, 0x33, 0x8a, 0x7e, 0xf6, 0xfa, 0xef, 0x60, 0x3a,
+		0xe8, 0xf3, 0xc4, 0xc2, 0xad, 0x91, 0xd1, 0xd8, 0xf7, 0x66, 0x1d, 0xdd, 0xa9, 0xa2, 0xdd, 0xcc,
+	};
+	char part[512 + 100], sums[sizeof expected];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof part; i++)
+		part[i] = (char)(i % 251);
+	assert_int_equal(blocks_bytes(sizeof part), sizeof sums);
+	blocks_sum("kind/weights", (struct span){ part, sizeof part }, sums);
+	assert_memory_equal(sums, expected, sizeof sums);
+	assert_true(block_right((struct span){ sums, sizeof sums }, 1, part + 512, 100));
+	assert_false(block_right((struct span){ sums, sizeof sums }, 0, part + 512, 100));
+}
+
+/* They were made otherwise before: none is taken for damage, and the part is read whole. */
+static void sums_of_before_schema_11_are_not_looked_at(void **state)
+{
+	struct store   *st = fresh(), person = { .db = NULL };
+	struct partial *s;
+	struct span     bytes;
+	struct err      e = { 0 };
+	char            path[8192];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s", st->path);
+	store_close(st);
+	unlink(path);
+	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(sqlite3_exec(person.db, schema_sql[i], NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(person.db,
+		"PRAGMA user_version = 10;"
+		"INSERT INTO project (id) VALUES (1);"
+		"INSERT INTO model_version (project, number, name, kind, formats, labels, examples_hash, n_examples, n_cancelled,"
+		" n_empty, n_unknown, n_overruled, token_pattern, logreg_c, created_s, train_seconds)"
+		" VALUES (1, 1, 'k-1-x', 'k', '1', '[]', 'x', 0, 0, 0, 0, 0, 'word', 10, 1, 1);"
+		"INSERT INTO model_part VALUES (1, 'k/weights', x'6279746573',"
+		" x'a3ac9bca8624d2caf63b36296ed39fcb257dbe65631499d31f4544eba9717080');"
+		"INSERT INTO model_blocks VALUES (1, 'k/weights', 5, zeroblob(40));", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(person.db);
+	if (store_open(&st, dir, 100, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(store_part_open(st, 1, "k/weights", &s, &e), 1);
+	assert_int_equal(store_part(st, 1, "k/weights", &bytes, &e), 0);
+	assert_true(span_is(bytes, "bytes"));
+	free((void *)(uintptr_t)bytes.p);
+	store_close(st);
+}
+
 static void a_forgotten_project_leaves_no_byte(void **state)
 {
 	struct store *st = fresh();
@@ -1216,9 +1343,13 @@ int main(void)
 		cmocka_unit_test(a_training_takes_the_place_of_a_reading),
 		cmocka_unit_test(old_weights_go_and_the_one_in_force_stays),
 		cmocka_unit_test(a_version_is_written_once),
+		cmocka_unit_test(a_block_is_read_without_those_before_it),
+		cmocka_unit_test(an_older_store_gets_the_map_of_its_pages),
 		cmocka_unit_test(what_lies_back_is_deleted_and_counted),
 		cmocka_unit_test(the_last_training_stays_while_another_waits),
 		cmocka_unit_test(a_damaged_version_gives_way_to_the_one_before),
+		cmocka_unit_test(sums_are_those_of_the_layout),
+		cmocka_unit_test(sums_of_before_schema_11_are_not_looked_at),
 		cmocka_unit_test(a_forgotten_project_leaves_no_byte),
 	};
 	char command[128];
