@@ -123,7 +123,14 @@ static inline double dot(const struct fit *f, const double *a, const double *b, 
 	return sum;
 }
 
-/* The same in single precision. */
+/* The same of a row.  One of three or four classes was written number by number a moment
+ * ago: read as a vector, it would be waited for. */
+static inline double dot_row(const struct fit *f, const double *a, const double *b)
+{
+	return f->ld == LANES ? (a[0] * b[0] + a[1] * b[1]) + (a[2] * b[2] + a[3] * b[3]) : dot(f, a, b, f->ld);
+}
+
+/* gather() in single precision. */
 static inline void gather_single(const struct fit *f, float *t, const struct sparse *s, size_t row, const float *v)
 {
 	const uint32_t *at = s->index + s->at[row];
@@ -158,8 +165,10 @@ static inline void add_times(const struct fit *f, double *to, double times, cons
 {
 	size_t i = n / LANES * LANES;
 
-	if (i > 0)
+	if (i > LANES)
 		f->kernels->add_times(to, times, v, i);
+	else
+		i = 0;          /* a row of three or four classes, as in dot_row() */
 	for (; i < n; i++)
 		to[i] += times * v[i];
 }
@@ -553,9 +562,9 @@ static void step_rows(void *arg, size_t chunk)
 			for (size_t k = 0; k < f->k; k++)
 				sum.a += f->c * (p[k] - (f->y[i] == k)) * zs[k];
 		}
-		sum.b += dot(f, own, owns, f->ld);
-		sum.c += dot(f, owns, owns, f->ld);
-		sum.d += dot(f, own, own, f->ld);
+		sum.b += dot_row(f, own, owns);
+		sum.c += dot_row(f, owns, owns);
+		sum.d += dot_row(f, own, own);
 	}
 	f->part[chunk] = sum;
 }
@@ -572,12 +581,11 @@ static void step_cols(void *arg, size_t chunk)
 
 static void accept_rows(void *arg, size_t chunk)
 {
-	struct fit *f = arg;
+	struct fit  *f = arg;
+	const size_t from = f->rows[chunk].from * f->ld, n = f->rows[chunk].to * f->ld - from;
 
-	for (size_t i = f->rows[chunk].from; i < f->rows[chunk].to; i++) {
-		add_times(f, f->z + i * f->ld, f->t, f->zs + i * f->ld, f->ld);
-		add_times(f, f->own + i * f->ld, f->t, f->owns + i * f->ld, f->ld);
-	}
+	add_times(f, f->z + from, f->t, f->zs + from, n);
+	add_times(f, f->own + from, f->t, f->owns + from, n);
 }
 
 static void accept_cols(void *arg, size_t chunk)
