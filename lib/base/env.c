@@ -90,10 +90,10 @@ static const char *default_of(const struct env_var *v, char buf[64])
 
 	if (v->deflt == NULL || strcmp(v->deflt, PROCESSORS) != 0)
 		return v->deflt;
-	/* Those of a container, where it was given some; and sysconf() reads files.  More
-	 * than a cpu_set_t holds (1,024) are an error. */
-	n = sched_getaffinity(0, sizeof may_use, &may_use) == 0 ? CPU_COUNT(&may_use) : 256;
-	snprintf(buf, 64, "%d", n > 256 ? 256 : n);
+	/* Those of a cpuset, where it was given one, without the files that sysconf() reads.  A
+	 * kernel for more processors than a cpu_set_t holds (1,024) does not say. */
+	n = sched_getaffinity(0, sizeof may_use, &may_use) == 0 ? CPU_COUNT(&may_use) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+	snprintf(buf, 64, "%d", n < 1 ? 1 : n > 256 ? 256 : n);
 	return buf;
 }
 

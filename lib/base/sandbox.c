@@ -166,7 +166,7 @@ static size_t edges(uint32_t edge[EDGES_MAX])
 
 /* The answer for numbers between edge[from - 1] and edge[to].  The kernel tries a filter on
  * every number when it comes, in each request of plain CGI: a list would be a hundred
- * comparisons for each, this is seven.  No jump is longer than half of all. */
+ * comparisons for each, this is seven behind the rules.  No jump is longer than half of all. */
 static void put_search(struct program *p, const uint32_t *edge, size_t from, size_t to, uint32_t never)
 {
 	const size_t mid = from + (to - from) / 2, at = p->n;

@@ -311,7 +311,7 @@ int store_version_damaged(struct store *st, int64_t version, struct err *e);
 int store_part(struct store *st, int64_t version, const char *name, struct span *bytes, struct err *e);
 
 /* The same part, not read: partial_need() reads what is asked for, and checks it.
- * 1: there is none, or it was stored before blocks had checksums.  It holds a read
+ * 1: there is none, or its blocks have no checksums, or had others (before schema 11).  It holds a read
  * transaction until store_part_close(), which comes before store_close(). */
 int  store_part_open(struct store *st, int64_t version, const char *name, struct partial **part, struct err *e);
 void store_part_close(struct partial *part);     /* NULL allowed */

@@ -338,7 +338,7 @@ static void workers_are_as_many_as_processors_that_may_be_used(void **state)
 	CPU_ZERO(&one);
 	CPU_SET(cpu, &one);
 	assert_int_equal(env_read(&env, &e), 0);
-	assert_int_equal(env.workers, CPU_COUNT(&all));
+	assert_int_equal(env.workers, CPU_COUNT(&all) > 256 ? 256 : CPU_COUNT(&all));
 	assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
 	assert_int_equal(env_read(&env, &e), 0);
 	assert_int_equal(env.workers, 1);
