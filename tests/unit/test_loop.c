@@ -255,6 +255,27 @@ static void a_job_that_kills_its_trainers_is_given_up(void **state)
 	store_close(st);
 }
 
+/* An event may have made the project, before Label Studio's first /setup. */
+static void without_a_config_a_training_says_so(void **state)
+{
+	struct store       *st = fresh();
+	struct train_result result;
+	struct job          job;
+	struct arena        a;
+	struct err          e = { 0 };
+	int64_t             row;
+
+	(void)state;
+	must(store_project_ensure(st, 1, 1700000000, &row, &e), &e);
+	train_now(st, row, &result);
+	assert_int_equal(result.state, JOB_SKIPPED);
+	arena_init(&a, 1 << 20);
+	assert_int_equal(store_job_last(st, row, &a, &job, &e), 0);
+	assert_non_null(strstr(job.note.p, "no labeling config is known yet"));
+	arena_clear(&a);
+	store_close(st);
+}
+
 static enum job_state last_state(struct store *st, int64_t row)
 {
 	struct arena a;
@@ -638,6 +659,7 @@ int main(void)
 		cmocka_unit_test(what_an_export_lacks_is_gone_and_nothing_else),
 		cmocka_unit_test(what_cannot_be_read_in_an_export_is_kept),
 		cmocka_unit_test(a_task_deleted_during_the_export_stays_deleted),
+		cmocka_unit_test(without_a_config_a_training_says_so),
 		cmocka_unit_test(compacting_says_when_bytes_are_left),
 		cmocka_unit_test(counters_at_their_edges_do_not_wrap),
 		cmocka_unit_test(a_person_who_waits_for_another_trainer_is_served),

@@ -1288,6 +1288,45 @@ static void sums_of_before_schema_11_are_not_looked_at(void **state)
 	store_close(st);
 }
 
+static void *commit_soon(void *arg)
+{
+	usleep(30000);
+	sqlite3_exec(arg, "COMMIT", NULL, NULL, NULL);
+	return NULL;
+}
+
+/* Whoever makes a store, or a person with sqlite3, may hold it for a moment: all of it, or
+ * its writing alone, where SQLite waits for nobody. */
+static void a_store_that_another_holds_is_waited_for(void **state)
+{
+	static const char *const held[] = { "BEGIN EXCLUSIVE; CREATE TABLE mine (x)", "BEGIN IMMEDIATE; CREATE TABLE mine (x)" };
+
+	(void)state;
+	for (size_t i = 0; i < countof(held); i++) {
+		struct store *st = fresh();
+		struct err    e = { 0 };
+		sqlite3      *person;
+		pthread_t     thread;
+		char          path[8192];
+
+		snprintf(path, sizeof path, "%s", st->path);
+		store_close(st);
+		unlink(path);
+		assert_int_equal(sqlite3_open(path, &person), SQLITE_OK);
+		sqlite3_busy_timeout(person, 30000);
+		assert_int_equal(sqlite3_exec(person, "CREATE TABLE first (x)", NULL, NULL, NULL), SQLITE_OK);
+		assert_int_equal(sqlite3_exec(person, held[i], NULL, NULL, NULL), SQLITE_OK);
+		assert_int_equal(store_open(&st, dir, 20, &e), -1);
+		assert_int_equal(e.code, ERR_BUSY);
+		err_clear(&e);
+		assert_int_equal(pthread_create(&thread, NULL, commit_soon, person), 0);
+		assert_int_equal(store_open(&st, dir, 30000, &e), 0);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		sqlite3_close(person);
+		store_close(st);
+	}
+}
+
 static void a_forgotten_project_leaves_no_byte(void **state)
 {
 	struct store *st = fresh();
@@ -1348,6 +1387,7 @@ int main(void)
 		cmocka_unit_test(what_lies_back_is_deleted_and_counted),
 		cmocka_unit_test(the_last_training_stays_while_another_waits),
 		cmocka_unit_test(a_damaged_version_gives_way_to_the_one_before),
+		cmocka_unit_test(a_store_that_another_holds_is_waited_for),
 		cmocka_unit_test(sums_are_those_of_the_layout),
 		cmocka_unit_test(sums_of_before_schema_11_are_not_looked_at),
 		cmocka_unit_test(a_forgotten_project_leaves_no_byte),
