@@ -112,22 +112,20 @@ static inline void gather(const struct fit *f, double *t, const uint32_t *at, co
 	*t += even + odd;
 }
 
-/* The kernels of any length: what is left over of a multiple of LANES, by hand. */
+/* The kernels of any length: what is left over of a multiple of LANES, by hand; and a row
+ * of three or four classes, which was written number by number a moment ago: read as a
+ * vector, it would be waited for.  Its sum is the kernel's, bit for bit. */
 static inline double dot(const struct fit *f, const double *a, const double *b, size_t n)
 {
 	size_t i = n / LANES * LANES;
-	double sum = i > 0 ? f->kernels->dot(a, b, i) : 0.0;
+	double sum;
 
+	if (n == LANES)
+		return (a[0] * b[0] + a[1] * b[1]) + (a[2] * b[2] + a[3] * b[3]);
+	sum = i > 0 ? f->kernels->dot(a, b, i) : 0.0;
 	for (; i < n; i++)
 		sum += a[i] * b[i];
 	return sum;
-}
-
-/* The same of a row.  One of three or four classes was written number by number a moment
- * ago: read as a vector, it would be waited for. */
-static inline double dot_row(const struct fit *f, const double *a, const double *b)
-{
-	return f->ld == LANES ? (a[0] * b[0] + a[1] * b[1]) + (a[2] * b[2] + a[3] * b[3]) : dot(f, a, b, f->ld);
 }
 
 /* gather() in single precision. */
@@ -163,12 +161,10 @@ static inline double dot_single(const struct fit *f, const float *a, const float
 
 static inline void add_times(const struct fit *f, double *to, double times, const double *v, size_t n)
 {
-	size_t i = n / LANES * LANES;
+	size_t i = n > LANES ? n / LANES * LANES : 0;
 
-	if (i > LANES)
+	if (i > 0)
 		f->kernels->add_times(to, times, v, i);
-	else
-		i = 0;          /* a row of three or four classes, as in dot_row() */
 	for (; i < n; i++)
 		to[i] += times * v[i];
 }
@@ -562,9 +558,9 @@ static void step_rows(void *arg, size_t chunk)
 			for (size_t k = 0; k < f->k; k++)
 				sum.a += f->c * (p[k] - (f->y[i] == k)) * zs[k];
 		}
-		sum.b += dot_row(f, own, owns);
-		sum.c += dot_row(f, owns, owns);
-		sum.d += dot_row(f, own, own);
+		sum.b += dot(f, own, owns, f->ld);
+		sum.c += dot(f, owns, owns, f->ld);
+		sum.d += dot(f, own, own, f->ld);
 	}
 	f->part[chunk] = sum;
 }

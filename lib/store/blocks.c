@@ -38,8 +38,7 @@ static void root_of(struct span list, const char *name, size_t part_len, unsigne
 
 void blocks_sum(const char *name, struct span part, char *to)
 {
-	const size_t  n = n_blocks(part.len);
-	unsigned char root[ROOT_BYTES];
+	const size_t n = n_blocks(part.len);
 
 	for (size_t i = 0; i < n; i++) {
 		const size_t left = part.len - i * BLOCK_BYTES;
@@ -47,8 +46,7 @@ void blocks_sum(const char *name, struct span part, char *to)
 		sum_of(part.p + i * BLOCK_BYTES, left < BLOCK_BYTES ? left : BLOCK_BYTES,
 		       (unsigned char *)to + ROOT_BYTES + i * SUM_BYTES);
 	}
-	root_of((struct span){ to + ROOT_BYTES, n * SUM_BYTES }, name, part.len, root);
-	memcpy(to, root, ROOT_BYTES);
+	root_of((struct span){ to + ROOT_BYTES, n * SUM_BYTES }, name, part.len, (unsigned char *)to);
 }
 
 bool blocks_right(struct span sums, const char *name, size_t part_len)

@@ -25,22 +25,64 @@ static int mounted(const char *path, struct statvfs *fs)
 	return unknown ? -1 : 0;
 }
 
-/* A store of its own for each test. */
-static struct store *fresh(void)
+static struct store *opened(void)
 {
 	struct store *st;
 	struct err    e = { 0 };
-	char          path[sizeof dir + 64];
 
-	snprintf(path, sizeof path, "%s/" STORE_FILE, dir);
-	unlink(path);
-	snprintf(path, sizeof path, "%s/" STORE_FILE "-wal", dir);
-	unlink(path);
-	snprintf(path, sizeof path, "%s/" STORE_FILE "-shm", dir);
-	unlink(path);
 	if (store_open(&st, dir, 100, &e) < 0)
 		fail_msg("%s", e.msg);
 	return st;
+}
+
+static void path_to(char path[static sizeof dir + 64], const char *end)
+{
+	snprintf(path, sizeof dir + 64, "%s/" STORE_FILE "%s", dir, end);
+}
+
+static void remove_store(void)
+{
+	static const char *const ends[] = { "", "-wal", "-shm" };
+	char path[sizeof dir + 64];
+
+	for (size_t i = 0; i < countof(ends); i++) {
+		path_to(path, ends[i]);
+		unlink(path);
+	}
+}
+
+/* A store of its own for each test. */
+static struct store *fresh(void)
+{
+	remove_store();
+	return opened();
+}
+
+/* The file as a person opens it with sqlite3. */
+static sqlite3 *by_hand(void)
+{
+	sqlite3 *db;
+	char     path[sizeof dir + 64];
+
+	path_to(path, "");
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	return db;
+}
+
+/* A store as a program of an older schema left it, with what `sql` puts there. */
+static void leave_older(int schema, const char *sql)
+{
+	sqlite3 *db;
+	char     mark[48];
+
+	remove_store();
+	db = by_hand();
+	for (int i = 0; i < schema; i++)
+		assert_int_equal(sqlite3_exec(db, schema_sql[i], NULL, NULL, NULL), SQLITE_OK);
+	snprintf(mark, sizeof mark, "PRAGMA user_version = %d", schema);
+	assert_int_equal(sqlite3_exec(db, mark, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
 }
 
 static int64_t number(struct store *st, const char *sql)
@@ -83,18 +125,9 @@ static void every_statement_is_prepared_on_a_fresh_schema(void **state)
 static void an_older_store_learns_who_has_several_labels(void **state)
 {
 	struct store *st, person = { .db = NULL };
-	struct err    e = { 0 };
-	char          path[8192];
 
 	(void)state;
-	st = fresh();
-	snprintf(path, sizeof path, "%s", st->path);
-	store_close(st);
-	unlink(path);
-	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(person.db, schema_sql[0], NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(person.db,
-		"PRAGMA user_version = 1;"
+	leave_older(1,
 		"INSERT INTO project (id, control, text_key, labels, label_config) VALUES"
 		" (1, 'c', 't', '[\"a\",\"b\"]', '<Choices name=\"c\" choice=\"multiple\">'),"
 		" (2, 'c', 't', '[\"a\",\"b\"]', '<Choices name=\"c\" choice=\"single\">'), (3, NULL, NULL, NULL, NULL);"
@@ -102,14 +135,11 @@ static void an_older_store_learns_who_has_several_labels(void **state)
 		"INSERT INTO annotation (project, id, task, result, event) VALUES"
 		" (1, 1, 1, '[{\"type\":\"choices\",\"from_name\":\"c\",\"value\":{\"choices\":[\"b\",\"gone\",\"a\"]}}]', 1),"
 		" (1, 2, 1, '[{\"type\":\"choices\",\"from_name\":\"c\",\"value\":{\"choices\":[\"gone\"]}}]', 1),"
-		" (2, 1, 1, '[{\"type\":\"choices\",\"from_name\":\"c\",\"value\":{\"choices\":[\"b\",\"a\"]}}]', 1);",
-		NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(person.db);
-	if (store_open(&st, dir, 100, &e) < 0)
-		fail_msg("%s", e.msg);
+		" (2, 1, 1, '[{\"type\":\"choices\",\"from_name\":\"c\",\"value\":{\"choices\":[\"b\",\"a\"]}}]', 1);");
+	st = opened();
 	assert_int_equal(number(st, "SELECT sum(multiple * id) FROM project"), 1);
 	store_close(st);
-	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
+	person.db = by_hand();
 	assert_int_equal(number(&person, "SELECT count(*) FROM v_example"), 2);
 	assert_int_equal(number(&person, "SELECT label = '[\"a\",\"b\"]' FROM v_example WHERE project = 1"), 1);
 	assert_int_equal(number(&person, "SELECT label = 'b' FROM v_example WHERE project = 2"), 1);
@@ -118,13 +148,11 @@ static void an_older_store_learns_who_has_several_labels(void **state)
 
 static void a_label_that_reads_like_an_empty_list_has_no_examples(void **state)
 {
-	struct store *st = fresh(), person = { .db = NULL };
-	char          path[8192];
+	struct store person = { .db = NULL };
 
 	(void)state;
-	snprintf(path, sizeof path, "%s", st->path);
-	store_close(st);
-	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
+	store_close(fresh());
+	person.db = by_hand();
 	assert_int_equal(sqlite3_exec(person.db,
 		"INSERT INTO project (id, control, text_key, labels, multiple) VALUES (1, 'c', 't', '[\"[]\"]', 0), (2, 'c', 't', '[\"a\"]', 1);"
 		"INSERT INTO task (project, id, data) VALUES (1, 1, '{}'), (2, 1, '{}');"
@@ -141,29 +169,19 @@ static void a_label_that_reads_like_an_empty_list_has_no_examples(void **state)
  * what is gone shut the store. */
 static void a_view_that_somebody_added_stops_no_migration(void **state)
 {
-	struct store *st = fresh(), person = { .db = NULL };
+	struct store *st, person = { .db = NULL };
 	struct err    e = { 0 };
-	char          path[8192];
 
 	(void)state;
-	snprintf(path, sizeof path, "%s", st->path);
-	store_close(st);
-	unlink(path);
-	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
-	for (int i = 0; i < 7; i++)
-		assert_int_equal(sqlite3_exec(person.db, schema_sql[i], NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(person.db,
-		"PRAGMA user_version = 7;"
+	leave_older(7,
 		"CREATE VIEW mine AS SELECT label, count(*) AS n FROM v_example GROUP BY label;"
 		"CREATE VIEW sums AS SELECT hex(sha256) AS sum FROM model_part;"
-		"CREATE VIEW broken AS SELECT x FROM gone;", NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(person.db);
-	if (store_open(&st, dir, 100, &e) < 0)
-		fail_msg("%s", e.msg);
+		"CREATE VIEW broken AS SELECT x FROM gone;");
+	st = opened();
 	/* And the programs' own guard is up again. */
 	assert_int_equal(exec(st, "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = sql", &e), -1);
 	store_close(st);
-	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
+	person.db = by_hand();
 	assert_int_equal(number(&person, "SELECT (SELECT count(*) FROM mine) + (SELECT count(*) FROM sums)"), 0);
 	sqlite3_close(person.db);
 }
@@ -191,7 +209,7 @@ static void the_views_answer_a_person_with_sqlite3(void **state)
 	struct store *st = fresh(), person = { .db = NULL };
 
 	(void)state;
-	assert_int_equal(sqlite3_open(st->path, &person.db), SQLITE_OK);
+	person.db = by_hand();
 	number(&person, "SELECT count(*) FROM v_project");
 	number(&person, "SELECT count(*) FROM v_training");
 	number(&person, "SELECT count(*) FROM v_example");
@@ -733,13 +751,19 @@ static void a_clock_set_back_does_not_hold_a_lease_for_ever(void **state)
 	store_close(st);
 }
 
-static int publish_one(struct store *st, const struct lease *lease, int64_t trained, struct version *v, struct err *e)
+static int publish_part(struct store *st, const struct lease *lease, int64_t trained, struct span bytes, int64_t keep,
+                        struct version *v, struct err *e)
 {
-	const struct version_part part = { "weights", SPAN("bytes") };
+	const struct version_part part = { "weights", bytes };
 
 	*v = (struct version){ .kind = SPAN("kind"), .formats = SPAN("1"), .labels = SPAN("[]"), .examples_hash = SPAN("hash"),
 	                       .token_pattern = SPAN("word"), .created_s = 1000 };
-	return store_version_publish(st, lease, v, &part, 1, trained, 10, 2, e);
+	return store_version_publish(st, lease, v, &part, 1, trained, 10, keep, e);
+}
+
+static int publish_one(struct store *st, const struct lease *lease, int64_t trained, struct version *v, struct err *e)
+{
+	return publish_part(st, lease, trained, SPAN("bytes"), 2, v, e);
 }
 
 static void a_trainer_that_lost_its_lease_publishes_nothing(void **state)
@@ -911,10 +935,8 @@ static void a_version_is_written_once(void **state)
 	(void)state;
 	assert_non_null(bytes);
 	for (int i = 0; i < 4; i++) {
-		const struct version_part part = { "weights", { bytes, SIZE } };
-		struct version            v = { .kind = SPAN("kind"), .formats = SPAN("1"), .labels = SPAN("[]"),
-		                                .examples_hash = SPAN("hash"), .token_pattern = SPAN("word"), .created_s = 1000 };
-		struct lease              lease;
+		struct version v;
+		struct lease   lease;
 
 		memset(bytes, 'a' + i, SIZE);
 		assert_int_equal(store_compact(st, &e), 0);          /* leaves an empty journal */
@@ -922,7 +944,7 @@ static void a_version_is_written_once(void **state)
 		assert_int_equal(store_lease_take(st, p, 1000, &lease, &e), 0);
 		before = done_so_far("wchar:");
 		assert_int_equal(store_begin(st, &e), 0);
-		assert_int_equal(store_version_publish(st, &lease, &v, &part, 1, 0, 10, 2, &e), 0);
+		assert_int_equal(publish_part(st, &lease, 0, (struct span){ bytes, SIZE }, 2, &v, &e), 0);
 		assert_int_equal(store_commit(st, &e), 0);
 		store_sizes(st, &database, &wal);
 		assert_in_range(wal, SIZE, SIZE + SIZE / 10);
@@ -947,26 +969,15 @@ static void a_block_is_read_without_those_before_it(void **state)
 	(void)state;
 	assert_non_null(bytes);
 	assert_int_equal(number(st, "PRAGMA auto_vacuum"), 2);
-	/* From the third on they take the pages that one before gave up. */
-	for (int i = 0; i < VERSIONS; i++) {
-		const struct version_part part = { "kind/weights", { bytes, SIZE } };
-		struct lease              lease;
-
-		v[i] = (struct version){ .kind = SPAN("kind"), .formats = SPAN("1"), .labels = SPAN("[]"),
-			.examples_hash = SPAN("hash"), .token_pattern = SPAN("word"), .created_s = 1000 };
-		store_job_queue(st, p, "command", 1000, NULL, &e);
-		assert_int_equal(store_lease_take(st, p, 1000, &lease, &e), 0);
-		assert_int_equal(store_begin(st, &e), 0);
-		assert_int_equal(store_version_publish(st, &lease, &v[i], &part, 1, 0, 10, 2, &e), 0);
-		assert_int_equal(store_commit(st, &e), 0);
-	}
+	/* From the fourth on they take the pages that one before gave up. */
+	for (int i = 0; i < VERSIONS; i++)
+		assert_int_equal(publish_bytes(st, p, (struct span){ bytes, SIZE }, &v[i], &e), 0);
 	store_close(st);
 	for (int i = VERSIONS - 2; i < VERSIONS; i++) {
 		struct partial *s;
 
-		if (store_open(&st, dir, 100, &e) < 0)
-			fail_msg("%s", e.msg);
-		assert_int_equal(store_part_open(st, v[i].row, "kind/weights", &s, &e), 0);
+		st = opened();
+		assert_int_equal(store_part_open(st, v[i].row, "weights", &s, &e), 0);
 		before = done_so_far("syscr:");
 		assert_int_equal(partial_need(s, SIZE - 1, 1, &e), 0);
 		assert_true(done_so_far("syscr:") - before < 100);
@@ -979,26 +990,17 @@ static void a_block_is_read_without_those_before_it(void **state)
 /* A store of before there was the map has it when it is compacted. */
 static void an_older_store_gets_the_map_of_its_pages(void **state)
 {
-	struct store *st = fresh(), person = { .db = NULL };
+	struct store *st;
 	struct err    e = { 0 };
-	char          path[8192];
 
 	(void)state;
-	snprintf(path, sizeof path, "%s", st->path);
-	store_close(st);
-	unlink(path);
-	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(person.db, schema_sql[0], NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(person.db, "PRAGMA user_version = 1", NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(person.db);
-	if (store_open(&st, dir, 100, &e) < 0)
-		fail_msg("%s", e.msg);
+	leave_older(1, "");
+	st = opened();
 	assert_int_equal(number(st, "PRAGMA auto_vacuum"), 0);
 	project(st, 1, 1);
 	assert_int_equal(store_compact(st, &e), 0);
 	store_close(st);
-	if (store_open(&st, dir, 100, &e) < 0)
-		fail_msg("%s", e.msg);
+	st = opened();
 	assert_int_equal(number(st, "PRAGMA auto_vacuum"), 2);
 	assert_int_equal(number(st, "SELECT count(*) FROM project"), 1);
 	store_close(st);
@@ -1136,14 +1138,11 @@ static void a_damaged_version_gives_way_to_the_one_before(void **state)
 
 static int publish_bytes(struct store *st, int64_t p, struct span bytes, struct version *v, struct err *e)
 {
-	const struct version_part part = { "weights", bytes };
 	struct lease lease;
 
 	store_job_queue(st, p, "start", 1000, NULL, e);
 	assert_int_equal(store_lease_take(st, p, 1000, &lease, e), 0);
-	*v = (struct version){ .kind = SPAN("kind"), .formats = SPAN("1"), .labels = SPAN("[]"), .examples_hash = SPAN("hash"),
-	                       .token_pattern = SPAN("word"), .created_s = 1000 };
-	return store_version_publish(st, &lease, v, &part, 1, 0, 10, 3, e);
+	return publish_part(st, &lease, 0, bytes, 3, v, e);
 }
 
 /* Of 100,003 bytes what is asked for, at the edges of blocks too, and nothing else. */
@@ -1256,31 +1255,21 @@ static void sums_are_those_of_the_layout(void **state)
 /* They were made otherwise before: none is taken for damage, and the part is read whole. */
 static void sums_of_before_schema_11_are_not_looked_at(void **state)
 {
-	struct store   *st = fresh(), person = { .db = NULL };
+	struct store   *st;
 	struct partial *s;
 	struct span     bytes;
 	struct err      e = { 0 };
-	char            path[8192];
 
 	(void)state;
-	snprintf(path, sizeof path, "%s", st->path);
-	store_close(st);
-	unlink(path);
-	assert_int_equal(sqlite3_open(path, &person.db), SQLITE_OK);
-	for (int i = 0; i < 10; i++)
-		assert_int_equal(sqlite3_exec(person.db, schema_sql[i], NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(person.db,
-		"PRAGMA user_version = 10;"
+	leave_older(10,
 		"INSERT INTO project (id) VALUES (1);"
 		"INSERT INTO model_version (project, number, name, kind, formats, labels, examples_hash, n_examples, n_cancelled,"
 		" n_empty, n_unknown, n_overruled, token_pattern, logreg_c, created_s, train_seconds)"
 		" VALUES (1, 1, 'k-1-x', 'k', '1', '[]', 'x', 0, 0, 0, 0, 0, 'word', 10, 1, 1);"
 		"INSERT INTO model_part VALUES (1, 'k/weights', x'6279746573',"
 		" x'a3ac9bca8624d2caf63b36296ed39fcb257dbe65631499d31f4544eba9717080');"
-		"INSERT INTO model_blocks VALUES (1, 'k/weights', 5, zeroblob(40));", NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(person.db);
-	if (store_open(&st, dir, 100, &e) < 0)
-		fail_msg("%s", e.msg);
+		"INSERT INTO model_blocks VALUES (1, 'k/weights', 5, zeroblob(40));");
+	st = opened();
 	assert_int_equal(store_part_open(st, 1, "k/weights", &s, &e), 1);
 	assert_int_equal(store_part(st, 1, "k/weights", &bytes, &e), 0);
 	assert_true(span_is(bytes, "bytes"));
@@ -1303,16 +1292,13 @@ static void a_store_that_another_holds_is_waited_for(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < countof(held); i++) {
-		struct store *st = fresh();
+		struct store *st;
 		struct err    e = { 0 };
 		sqlite3      *person;
 		pthread_t     thread;
-		char          path[8192];
 
-		snprintf(path, sizeof path, "%s", st->path);
-		store_close(st);
-		unlink(path);
-		assert_int_equal(sqlite3_open(path, &person), SQLITE_OK);
+		remove_store();
+		person = by_hand();
 		sqlite3_busy_timeout(person, 30000);
 		assert_int_equal(sqlite3_exec(person, "CREATE TABLE first (x)", NULL, NULL, NULL), SQLITE_OK);
 		assert_int_equal(sqlite3_exec(person, held[i], NULL, NULL, NULL), SQLITE_OK);
